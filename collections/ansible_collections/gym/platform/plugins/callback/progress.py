@@ -9,7 +9,8 @@ short_description: A quiet line of progress on a terminal, Ansible's default out
 description:
   - On a terminal, shows the current step, how many hosts are done and the time that has passed, leaves one line for
     each play and task that changed something, and prints failures, warnings, differences and messages in full.
-  - Where standard output is no terminal, or with C(-v), it is Ansible's default callback, unchanged. AWX brings its own.
+  - Where standard output is no terminal, or with C(-v), it is Ansible's default callback, unchanged. AWX brings
+    its own.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -92,28 +93,29 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Close the line of the play before, and begin a new one."""
         if not self._quiet:
-            return super().v2_playbook_on_play_start(play)
+            super().v2_playbook_on_play_start(play)
+            return
         self._end_play()
         self._play = play
         self._play_name, self._play_begun, self._play_changed = play.get_name().strip(), time.monotonic(), 0
         manager = play.get_variable_manager()
         self._hosts = len(manager._inventory.get_hosts(play.hosts)) if manager else 0
-        return None
 
     def _task_start(self, task: Any, prefix: str | None = None) -> None:
         if not self._quiet:
-            return super()._task_start(task, prefix)
+            super()._task_start(task, prefix)
+            return
         self._end_step()
         self._step = task.get_name().strip()
         self._finished = set()
         self._last_task_banner = task._uuid
         self._draw()
-        return None
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Count the host, and print what a debug task says."""
         if not self._quiet:
-            return super().v2_runner_on_ok(result)
+            super().v2_runner_on_ok(result)
+            return
         host = result.host.get_name()
         self._finished.add(host)
         self._erase()
@@ -124,15 +126,14 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
             message = result.result["msg"]
             self._keep("\n".join(map(str, message)) if isinstance(message, list) else str(message))
         self._draw()
-        return None
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """Count the host."""
         if not self._quiet:
-            return super().v2_runner_on_skipped(result)
+            super().v2_runner_on_skipped(result)
+            return
         self._finished.add(result.host.get_name())
         self._draw()
-        return None
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Print the failure in full, unless the playbook expects it."""
@@ -180,7 +181,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the totals; name the hosts that failed."""
         if not self._quiet:
-            return super().v2_playbook_on_stats(stats)
+            super().v2_playbook_on_stats(stats)
+            return
         self._end_play()
         bad = sorted(set(stats.failures) | set(stats.dark))
         spent = clock(time.monotonic() - self._begun)
@@ -188,4 +190,3 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
         if bad:
             summary += f", failed on {', '.join(bad)}"
         self._keep(summary, color=C.COLOR_ERROR if bad else C.COLOR_OK)
-        return None
