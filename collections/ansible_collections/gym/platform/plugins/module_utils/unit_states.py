@@ -13,6 +13,7 @@ STATES = ("started", "stopped")
 PROPERTIES = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "Type", "RemainAfterExit",
     "CanReload", "NeedDaemonReload", "InactiveExitTimestampMonotonic",
+    "ConditionResult", "ConditionTimestampMonotonic",
 )  # fmt: skip
 
 _ENABLED = ("enabled", "static", "alias", "indirect", "generated", "transient")
@@ -48,6 +49,8 @@ class Actual:
     need_daemon_reload: bool
     once: bool
     has_run: bool
+    # Asked to start, it found that it does not belong on this host, as its own Condition…= lines say.
+    not_meant_here: bool = False
 
     @property
     def masked(self) -> bool:
@@ -61,8 +64,16 @@ class Actual:
 
     @property
     def running(self) -> bool:
-        """Whether it does what a started unit does; a unit that runs once and ends has done it when it has run."""
-        return self.active in ("active", "reloading") or (self.once and self.has_run and not self.failing)
+        """Whether it does what a started unit does.
+
+        A unit that runs once and ends has done it when it has run, and one that is not meant for this host by staying
+        where it is: systemd counts it as started, too.
+        """
+        if self.active in ("active", "reloading"):
+            return True
+        if self.failing:
+            return False
+        return (self.once and self.has_run) or (self.active == "inactive" and self.not_meant_here)
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,8 @@ def parse_show(output: str, names: Sequence[str]) -> dict[str, Actual]:
             need_daemon_reload=values.get("NeedDaemonReload") == "yes",
             once=values.get("Type") == "oneshot" and values.get("RemainAfterExit") != "yes",
             has_run=values.get("InactiveExitTimestampMonotonic", "0") not in ("", "0"),
+            not_meant_here=values.get("ConditionResult") == "no"
+            and values.get("ConditionTimestampMonotonic", "0") not in ("", "0"),
         )
     return found
 
@@ -159,7 +172,7 @@ def make_plan(wanted: Wanted, actual: Actual, restart: bool, reload: bool) -> Pl
         if actual.active in ("active", "reloading", "activating"):
             steps.append("stop")
     elif not actual.running:
-        # Whatever its files were before, it reads the new ones. Breaking down again and again, it has to be stopped first.
+        # It reads the new files whatever happens; a unit that breaks down again and again has to be stopped first.
         steps.append("restart" if actual.sub == "auto-restart" else "start")
     elif restart or (reload and not actual.can_reload):
         steps.append("restart")
