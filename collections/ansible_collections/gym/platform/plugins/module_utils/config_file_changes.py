@@ -9,6 +9,7 @@ import pwd
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.config_file_records import Record, RecordError, nearest
@@ -58,12 +59,11 @@ def inspect(path: str) -> Actual:
         return Actual(kind="missing")
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISLNK(found.st_mode):
-        return Actual("link", found.st_uid, found.st_gid, mode, target=os.readlink(path))
+        return Actual("link", found.st_uid, found.st_gid, mode, target=str(Path(path).readlink()))
     if stat.S_ISDIR(found.st_mode):
         return Actual("directory", found.st_uid, found.st_gid, mode)
     if stat.S_ISREG(found.st_mode):
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib would be one more import on every host
-            return Actual("file", found.st_uid, found.st_gid, mode, content=file.read())
+        return Actual("file", found.st_uid, found.st_gid, mode, content=Path(path).read_bytes())
     return Actual("other", found.st_uid, found.st_gid, mode)
 
 

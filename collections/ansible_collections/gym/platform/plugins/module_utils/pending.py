@@ -78,6 +78,6 @@ class Pending:
 
     def _names(self, kind: str) -> set[str]:
         try:
-            return set(os.listdir(self._directory / kind))
+            return {marker.name for marker in (self._directory / kind).iterdir()}
         except FileNotFoundError:
             return set()
