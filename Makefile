@@ -1,0 +1,111 @@
+# The one way in. `make` lists what there is; everything works on the environment ENV.
+ENV  ?= development
+ROLE ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/collections
+# uv trusts what this machine trusts, and asks the index that its pip asks.
+export UV_SYSTEM_CERTS := true
+
+VENV     := .venv/.installed
+UV       := .cache/uv/bin/uv
+PLAYBOOK := ansible-playbook -i inventories/$(ENV)
+PYTEST   := python -m pytest
+
+# Debian package=program that comes with it: what this machine itself needs to run local hosts.
+PROGRAMS := docker.io=dockerd mmdebstrap=mmdebstrap skopeo=skopeo openssh-client=ssh iptables=iptables
+
+##@ The platform
+up: $(VENV) controller ## stand the whole environment up, or bring it up to date
+	$(PLAYBOOK) playbooks/site.yml
+
+down: $(VENV) controller ## remove the environment: hosts, volumes, network, keys and secrets (images stay, as a cache)
+	$(PLAYBOOK) playbooks/teardown.yml
+
+hosts: $(VENV) controller ## start the local hosts alone
+	$(PLAYBOOK) playbooks/local_hosts.yml
+
+status: $(VENV) ## show what runs where, which version, healthy or not
+	$(PLAYBOOK) playbooks/status.yml
+
+clean: down molecule-down ## remove the cached images and tools as well
+	docker images --quiet --filter label=gym.platform=image | sort -u | xargs --no-run-if-empty docker rmi --force
+	rm -rf .cache .venv
+
+##@ Proof
+test: lint prove up end-to-end molecule ## prove everything; the machine's local hosts are used for it
+
+lint: $(VENV) ## check style and types of YAML and Python
+	yamllint --strict .
+	ansible-lint --offline
+	ruff check .
+	ruff format --check --diff .
+	mypy collections/ansible_collections/gym/platform/plugins tests molecule examples
+
+unit: $(VENV) ## run the unit tests of the collection
+	$(PYTEST) -n auto collections/ansible_collections/gym/platform/tests/unit
+
+prove: $(VENV) ## run every test that needs no host
+	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/benchmarks \
+	    collections/ansible_collections/gym/platform/tests/unit tests
+
+end-to-end: $(VENV) ## test the platform that runs, from outside
+	$(PYTEST) tests/end_to_end
+
+molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
+	.config/molecule/run $(ROLE)
+
+molecule-down: $(VENV) controller ## remove Molecule's hosts
+	molecule destroy --scenario-name default
+
+bench: $(VENV) ## measure a no-change run against Ansible's defaults
+	python tests/benchmarks/configure.py
+
+##@ The repository
+validate: $(VENV) ## check the description of ENV; needs no host
+	$(PLAYBOOK) playbooks/validate.yml
+
+collection: $(VENV) ## build the collection's tarball, with the roles in it
+	rm -rf build/collection && mkdir -p build/collection
+	cp -RL collections/ansible_collections/gym/platform build/collection/source
+	ansible-galaxy collection build --force --output-path build/collection build/collection/source
+
+requirements: $(UV) ## pin requirements.in with hashes into requirements.txt
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command 'make requirements' --output-file requirements.txt requirements.in
+
+help: ## list these targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z-]+:.*## / {sub(":.*", "", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nENV=%s; also staging, production.\n' '$(ENV)'
+
+# --- what the targets stand on ---------------------------------------------------------------------------------------
+
+# Costs nothing when requirements.txt did not change; a half-made environment has no stamp and is made again.
+$(VENV): requirements.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python python3 .venv
+	$(UV) pip sync --quiet --require-hashes --python .venv $$(python3 -m pip config list 2>/dev/null | .config/uv-index) requirements.txt
+	touch $@
+
+$(UV):
+	rm -rf .cache/uv
+	python3 -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory apt PACKAGES=python3-venv
+	python3 -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.9.11
+
+controller:
+	@missing=(); for pair in $(PROGRAMS); do \
+	    PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair#*=}" >/dev/null || missing+=("$${pair%=*}"); done; \
+	if (($${#missing[@]})); then $(MAKE) --no-print-directory apt PACKAGES="$${missing[*]}"; fi
+
+# The package lists are only read anew when what they say is not enough.
+apt:
+	@(($$(id -u) == 0)) || { echo "This needs $(PACKAGES): run it as root, or install them by hand." >&2; exit 1; }
+	export DEBIAN_FRONTEND=noninteractive; install=(apt-get -qq -y --no-install-recommends install $(PACKAGES)); \
+	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
+
+.PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate collection \
+	requirements help controller apt

@@ -1,0 +1,294 @@
+"""From what runs on the engine to what the inventory asks for: the steps in between, worked out without touching either."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+LABEL_ENVIRONMENT = "gym.platform"
+LABEL_SPEC = "gym.platform.spec"
+LABEL_NETWORK = "gym.platform.network"
+NESTED_ENGINE = "/var/lib/docker"
+
+
+class PlanError(Exception):
+    """What is asked for cannot be had; the message is one sentence with the fix."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a host that this machine's loopback address shows as well."""
+
+    inside: int
+    outside: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host as the inventory describes it."""
+
+    name: str
+    address: str
+    ports: tuple[Port, ...] = ()
+    # Whether it runs an engine of its own, whose files cannot lie on the layers of a container.
+    engine: bool = False
+
+
+@dataclass(frozen=True)
+class Desired:
+    """All hosts of one environment and the network that they are on."""
+
+    environment: str
+    network: str
+    subnet: str
+    prefix: str
+    hosts: tuple[Host, ...]
+
+    def container(self, host: Host) -> str:
+        """Name the container of a host."""
+        return f"{self.prefix}{host.name}"
+
+    def volume(self, host: Host) -> str:
+        """Name the volume of a host's engine."""
+        return f"{self.prefix}{host.name}-docker"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as the engine describes it."""
+
+    name: str
+    state: str
+    labels: dict[str, str] = field(default_factory=dict)
+    # Identifiers of its networks; one that was removed behind its back is still named here.
+    networks: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as the engine describes it."""
+
+    identifier: str
+    name: str
+    subnets: tuple[str, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Current:
+    """What the engine has, whoever made it."""
+
+    containers: tuple[Container, ...] = ()
+    networks: tuple[Network, ...] = ()
+    volumes: tuple[tuple[str, dict[str, str]], ...] = ()
+    # Destination and interface of the machine's routes.
+    routes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, and why: create_network, remove_network, create, attach, start, remove, remove_volume."""
+
+    verb: str
+    name: str
+    why: str
+
+
+def payload(desired: Desired, host: Host, image: str = "") -> dict[str, Any]:
+    """Describe the container of a host in the words of the engine's API.
+
+    Not `--privileged`, which an engine that has no CAP_SYS_RESOURCE itself refuses: everything but that one capability.
+    """
+    mounts = []
+    if host.engine:
+        labels = {LABEL_ENVIRONMENT: desired.environment}
+        volume = {"Type": "volume", "Source": desired.volume(host), "Target": NESTED_ENGINE}
+        mounts.append({**volume, "VolumeOptions": {"Labels": labels}})
+    return {
+        "Image": image,
+        "Hostname": host.name,
+        "Cmd": ["/usr/local/sbin/boot"],
+        "Env": ["container=docker"],
+        "StopSignal": "SIGRTMIN+3",
+        "Labels": {LABEL_ENVIRONMENT: desired.environment},
+        "ExposedPorts": {f"{port.inside}/tcp": {} for port in host.ports},
+        "HostConfig": {
+            "NetworkMode": desired.network,
+            "CapAdd": ["ALL"],
+            "CapDrop": ["SYS_RESOURCE"],
+            "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
+            # `systempaths=unconfined`: the host sees its memory and sets its kernel parameters.
+            "MaskedPaths": [],
+            "ReadonlyPaths": [],
+            "CgroupnsMode": "private",
+            "Tmpfs": {"/run": "", "/run/lock": ""},
+            # A reboot from inside ends the container and starts it again; what was killed or stopped stays down.
+            "RestartPolicy": {"Name": "unless-stopped"},
+            "PortBindings": {
+                f"{port.inside}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port.outside)}] for port in host.ports
+            },
+            "Mounts": mounts,
+        },
+        "NetworkingConfig": {"EndpointsConfig": {desired.network: endpoint(host)}},
+    }
+
+
+def endpoint(host: Host) -> dict[str, Any]:
+    """Describe a host's place on the network; the aliases resolve before anything is configured."""
+    return {"IPAMConfig": {"IPv4Address": host.address}, "Aliases": [host.name]}
+
+
+def fingerprint(desired: Desired, host: Host) -> str:
+    """Sum up a host, so that a changed description is noticed.
+
+    The image is left out on purpose: roles install what they need on running hosts, and data is worth more than an image.
+    """
+    return hashlib.sha256(json.dumps(payload(desired, host), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check(desired: Desired) -> None:
+    """Refuse hosts that no engine could start."""
+    try:
+        subnet = ipaddress.ip_network(desired.subnet)
+    except ValueError as error:
+        raise PlanError(f"network.cidr is {desired.subnet!r}, which is no network: {error}.") from error
+    addresses: dict[str, str] = {}
+    outside: dict[int, str] = {}
+    gateway = next(subnet.hosts())
+    for host in desired.hosts:
+        if not host.address:
+            raise PlanError(f"{host.name} has no ansible_host: give it a free address of {subnet} in the inventory.")
+        try:
+            address = ipaddress.ip_address(host.address)
+        except ValueError as error:
+            raise PlanError(f"ansible_host of {host.name} is {host.address!r}, which is no address.") from error
+        if address not in subnet:
+            raise PlanError(f"ansible_host of {host.name} is {address}, which is outside network.cidr {subnet}.")
+        if address in (subnet.network_address, subnet.broadcast_address, gateway):
+            raise PlanError(f"ansible_host of {host.name} is {address}, which {subnet} keeps for itself.")
+        if host.address in addresses:
+            raise PlanError(f"{addresses[host.address]} and {host.name} both have the address {host.address}.")
+        addresses[host.address] = host.name
+        for port in host.ports:
+            if port.outside in outside:
+                raise PlanError(f"{outside[port.outside]} and {host.name} both publish 127.0.0.1:{port.outside}.")
+            outside[port.outside] = host.name
+
+
+def plan(current: Current, desired: Desired) -> list[Step]:
+    """Work out what has to be done so that exactly the desired hosts run."""
+    check(desired)
+    steps: list[Step] = []
+    by_name = {container.name: container for container in current.containers}
+    wanted = {desired.container(host): host for host in desired.hosts}
+
+    for name in sorted(wanted):
+        found = by_name.get(name)
+        if found and found.labels.get(LABEL_ENVIRONMENT) != desired.environment:
+            raise PlanError(
+                f"A container named {name} exists and is not ours: rename it, or remove it with `docker rm -f {name}`."
+            )
+
+    network = _own_network(current, desired)
+    if network is None:
+        _refuse_clash(current, desired)
+        steps.append(Step("create_network", desired.network, "missing"))
+
+    for container in sorted(_ours(current, desired.environment), key=lambda item: item.name):
+        if container.name not in wanted:
+            steps.append(Step("remove", container.name, "no longer in the inventory"))
+
+    for name, host in wanted.items():
+        found = by_name.get(name)
+        if found is None:
+            steps.append(Step("create", name, "missing"))
+        elif found.labels.get(LABEL_SPEC) != fingerprint(desired, host):
+            steps += [Step("remove", name, "described differently"), Step("create", name, "described differently")]
+        elif found.state in ("created", "dead", "removing"):
+            steps += [Step("remove", name, "half-built"), Step("create", name, "half-built")]
+        else:
+            if network is None or network.identifier not in found.networks or host.address not in found.addresses:
+                steps.append(Step("attach", name, "off the network"))
+            if found.state == "paused":
+                steps.append(Step("unpause", name, "paused"))
+            elif found.state not in ("running", "restarting"):
+                steps.append(Step("start", name, found.state))
+    return steps
+
+
+def plan_absence(current: Current, desired: Desired) -> list[Step]:
+    """Work out what has to be removed so that nothing of the environment is left, and nothing else is touched."""
+    ours = _ours(current, desired.environment)
+    steps = [Step("remove", container.name, "not wanted") for container in ours]
+    steps += [
+        Step("remove_volume", name, "not wanted")
+        for name, labels in current.volumes
+        if labels.get(LABEL_ENVIRONMENT) == desired.environment
+    ]
+    for network in current.networks:
+        if network.name == desired.network and LABEL_NETWORK in network.labels:
+            others = [item for item in current.containers if item not in ours and network.identifier in item.networks]
+            # Another environment's hosts may be on it; who leaves last removes it.
+            if not others:
+                steps.append(Step("remove_network", network.name, "empty"))
+    return steps
+
+
+def sentence(message: str, name: str) -> str:
+    """Put what the engine says about a host that does not start into words."""
+    port = re.search(r"(?:Bind for|listen tcp4?) ([0-9.]+:\d+)", message)
+    if port and ("already allocated" in message or "in use" in message):
+        return f"{name} cannot start: {port[1]} is in use on this machine; stop what listens there, or publish another."
+    if "no space left" in message.lower():
+        return f"{name} cannot start: the disk of the Docker engine is full; free some space and run this again."
+    return f"{name}: {' '.join(message.split())}"
+
+
+def _ours(current: Current, environment: str) -> list[Container]:
+    return [item for item in current.containers if item.labels.get(LABEL_ENVIRONMENT) == environment]
+
+
+def _own_network(current: Current, desired: Desired) -> Network | None:
+    for network in current.networks:
+        if network.name != desired.network:
+            continue
+        if LABEL_NETWORK not in network.labels:
+            raise PlanError(
+                f"A Docker network named {network.name} exists and is not ours: "
+                f"rename local_hosts_network, or remove it with `docker network rm {network.name}`."
+            )
+        if desired.subnet not in network.subnets:
+            raise PlanError(
+                f"The network {network.name} has {', '.join(network.subnets)}, and network.cidr is {desired.subnet}: "
+                "run `make down` first (and `make molecule-down`, if Molecule's hosts are on it)."
+            )
+        return network
+    return None
+
+
+def _refuse_clash(current: Current, desired: Desired) -> None:
+    """Refuse a subnet that something else uses already."""
+    subnet = ipaddress.ip_network(desired.subnet)
+
+    def overlaps(others: Iterable[str]) -> bool:
+        networks = (ipaddress.ip_network(other, strict=False) for other in others)
+        return any(other.version == subnet.version and other.overlaps(subnet) for other in networks)
+
+    for network in current.networks:
+        if overlaps(network.subnets):
+            raise PlanError(
+                f"network.cidr {subnet} overlaps {', '.join(network.subnets)} of the Docker network {network.name}: "
+                "choose another network.cidr, or remove that network."
+            )
+    for destination, interface in current.routes:
+        if overlaps([destination]):
+            raise PlanError(
+                f"network.cidr {subnet} overlaps this machine's route to {destination} through {interface}: "
+                "choose another network.cidr."
+            )

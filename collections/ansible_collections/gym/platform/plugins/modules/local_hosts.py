@@ -1,0 +1,502 @@
+"""Run the hosts of an environment as systemd containers on this machine."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: local_hosts
+short_description: Run the hosts of an environment as systemd containers on this machine
+description:
+  - Makes exactly the described hosts run, on one private network, reachable over SSH with a generated key.
+  - A missing host is made, a stopped one is started, one that was left half-built or is described differently is made
+    anew, one that lost its network gets it back, and one that is no longer described is removed.
+  - A new image alone changes no host, because the data of a host is worth more than its image.
+  - Host keys are read through the engine, so C(known_hosts) is right without trusting the first connection.
+options:
+  state:
+    description: Whether the hosts run, or whether nothing of the environment is left.
+    type: str
+    choices: [present, absent]
+    default: present
+  environment:
+    description: Name of the environment; all that is made carries it as a label.
+    type: str
+    required: true
+  addresses:
+    description: Address of every host by its name.
+    type: dict
+    default: {}
+  network:
+    description: Name of the network; several environments may share it.
+    type: str
+    required: true
+  subnet:
+    description: Address range of the network.
+    type: str
+    required: true
+  prefix:
+    description: What the name of a container has in front of that of its host.
+    type: str
+    default: gym-
+  published:
+    description: Ports of hosts that also answer on 127.0.0.1.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host: {description: Name of the host., type: str, required: true}
+      port: {description: Port of the host., type: int, required: true}
+      at: {description: Port of 127.0.0.1., type: int, required: true}
+  engines:
+    description: Hosts that run a Docker engine of their own.
+    type: list
+    elements: str
+    default: []
+  image:
+    description: The image that new hosts start from.
+    type: str
+    default: ""
+  ssh_directory:
+    description: Where the key and C(known_hosts) are kept.
+    type: path
+    required: true
+  socket:
+    description: The engine's Unix socket.
+    type: path
+    default: /var/run/docker.sock
+  timeout:
+    description: Seconds until a started host has to answer over SSH.
+    type: int
+    default: 60
+author: [Gym Platform]
+attributes:
+  check_mode: {support: full, description: Returns the steps without taking them.}
+  diff_mode: {support: full, description: Shows the state of every host before and after.}
+"""
+
+EXAMPLES = r"""
+- name: Run two hosts
+  gym.platform.local_hosts:
+    environment: example
+    addresses: {edge-1: 10.203.0.11, app-1: 10.203.0.21}
+    network: gym-local
+    subnet: 10.203.0.0/24
+    published: [{host: edge-1, port: 443, at: 8443}]
+    engines: [app-1]
+    image: gym-host:baked-0123456789ab
+    ssh_directory: .state/example/ssh
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or would be, with verb, name and reason.
+  type: list
+  elements: dict
+  returned: always
+image_needed:
+  description: Whether a host has to be made, for which an image is needed.
+  type: bool
+  returned: always
+seconds:
+  description: How long it took until all hosts answered.
+  type: float
+  returned: always
+"""
+
+import concurrent.futures
+import io
+import os
+import socket
+import struct
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
+    LABEL_NETWORK,
+    LABEL_SPEC,
+    Container,
+    Current,
+    Desired,
+    Host,
+    Network,
+    PlanError,
+    Port,
+    Step,
+    endpoint,
+    fingerprint,
+    payload,
+    plan,
+    plan_absence,
+    sentence,
+)
+
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+LOGIN_READY = ["systemctl", "start", "systemd-user-sessions.service", "ssh.service"]
+# Making all hosts at once is bounded by the processors and not by the number of threads.
+WORKERS = 16
+
+
+def read_routes() -> tuple[tuple[str, str], ...]:
+    """Read this machine's IPv4 routes from the kernel; the default route overlaps nothing."""
+    try:
+        lines = Path("/proc/net/route").read_text().splitlines()[1:]
+    except OSError:
+        return ()
+    routes = []
+    for line in lines:
+        interface, destination, _, _, _, _, _, mask = line.split()[:8]
+        if int(mask, 16):
+            network = socket.inet_ntoa(struct.pack("<L", int(destination, 16)))
+            routes.append((f"{network}/{int(mask, 16).bit_count()}", interface))
+    return tuple(routes)
+
+
+class Hosts:
+    """The hosts of one environment on one engine."""
+
+    def __init__(self, engine: Engine, desired: Desired, ssh: Path, image: str, timeout: int) -> None:
+        """Remember what to work with; nothing is touched yet."""
+        self._engine = engine
+        self._desired = desired
+        self._ssh = ssh
+        self._image = image
+        self._timeout = timeout
+        self._by_container = {desired.container(host): host for host in desired.hosts}
+
+    def current(self) -> Current:
+        """Read what the engine has."""
+        containers = []
+        for record in self._engine.call("GET", "/containers/json", {"all": 1}):
+            networks = (record.get("NetworkSettings") or {}).get("Networks") or {}
+            settings = [item for item in networks.values() if item]
+            configured = [(item.get("IPAMConfig") or {}).get("IPv4Address") for item in settings]
+            containers.append(
+                Container(
+                    name=record["Names"][0].lstrip("/"),
+                    state=record["State"],
+                    labels=record.get("Labels") or {},
+                    networks=tuple(item.get("NetworkID", "") for item in settings),
+                    addresses=tuple(address for address in configured if address),
+                )
+            )
+        networks_found = []
+        for record in self._engine.call("GET", "/networks"):
+            ranges = ((record.get("IPAM") or {}).get("Config")) or []
+            networks_found.append(
+                Network(
+                    identifier=record["Id"],
+                    name=record["Name"],
+                    subnets=tuple(item["Subnet"] for item in ranges if item.get("Subnet")),
+                    labels=record.get("Labels") or {},
+                )
+            )
+        volumes = self._engine.call("GET", "/volumes").get("Volumes") or []
+        return Current(
+            containers=tuple(containers),
+            networks=tuple(networks_found),
+            volumes=tuple((item["Name"], item.get("Labels") or {}) for item in volumes),
+            routes=read_routes(),
+        )
+
+    def take(self, steps: list[Step]) -> None:
+        """Take the steps: the network first and last, the hosts side by side in between."""
+        for step in steps:
+            if step.verb == "create_network":
+                self._create_network()
+        by_name: dict[str, list[Step]] = {}
+        for step in steps:
+            if step.verb in ("remove", "create", "attach", "start", "unpause"):
+                by_name.setdefault(step.name, []).append(step)
+        self._side_by_side(self._change, by_name.items())
+        self._side_by_side(self._remove_volume, ((step,) for step in steps if step.verb == "remove_volume"))
+        for step in steps:
+            if step.verb == "remove_network":
+                self._engine.call("DELETE", f"/networks/{quote(step.name)}", accept=(404,))
+
+    def wait(self, fresh: set[str]) -> list[str]:
+        """Wait until all hosts take logins, and return their lines for known_hosts."""
+        return self._side_by_side(self._ready, ((name, name in fresh) for name in self._by_container))
+
+    def _side_by_side(self, act: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Call a function for all arguments at once; the first complaint is raised after all have ended."""
+        with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            futures = [pool.submit(act, *items) for items in arguments]
+            return [future.result() for future in futures]
+
+    def _change(self, name: str, steps: list[Step]) -> None:
+        acts = {"remove": self._remove, "create": self._create, "attach": self._attach, "start": self._start}
+        try:
+            for step in steps:
+                if step.verb == "unpause":
+                    self._engine.call("POST", f"/containers/{quote(name)}/unpause")
+                else:
+                    acts[step.verb](name)
+        except EngineError as error:
+            raise EngineError(sentence(str(error), name)) from error
+
+    def _create_network(self) -> None:
+        desired = self._desired
+        body = {
+            "Name": desired.network,
+            "CheckDuplicate": True,
+            "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": desired.subnet}]},
+            "Labels": {LABEL_NETWORK: "local"},
+            # At most 15 characters, and recognisable in `ip link`.
+            "Options": {"com.docker.network.bridge.name": desired.network[:15]},
+        }
+        self._engine.call("POST", "/networks/create", body=body)
+
+    def _create(self, name: str) -> None:
+        host = self._by_container[name]
+        body = payload(self._desired, host, self._image)
+        body["Labels"][LABEL_SPEC] = fingerprint(self._desired, host)
+        self._engine.call("POST", "/containers/create", {"name": name}, body)
+        # Before its first start: a container that never ran is half-built, so an interruption here is repaired.
+        key = (self._ssh / "id_ed25519.pub").read_bytes()
+        self._engine.call("PUT", f"/containers/{quote(name)}/archive", {"path": "/"}, authorized_key(key))
+        self._start(name)
+
+    def _start(self, name: str) -> None:
+        self._engine.call("POST", f"/containers/{quote(name)}/start", accept=(304,))
+
+    def _remove(self, name: str) -> None:
+        self._engine.call("DELETE", f"/containers/{quote(name)}", {"force": 1, "v": 1}, accept=(404,))
+
+    def _remove_volume(self, step: Step) -> None:
+        self._engine.call("DELETE", f"/volumes/{quote(step.name)}", accept=(404,))
+
+    def _attach(self, name: str) -> None:
+        """Give a host its place on the network back, whatever became of the network that it was on."""
+        network = quote(self._desired.network)
+        body: dict[str, Any] = {"Container": name, "Force": True}
+        try:
+            self._engine.call("POST", f"/networks/{network}/disconnect", body=body)
+        except EngineError as error:
+            # It was not connected at all.
+            if error.status not in (403, 404, 500):
+                raise
+        body = {"Container": name, "EndpointConfig": endpoint(self._by_container[name])}
+        self._engine.call("POST", f"/networks/{network}/connect", body=body)
+
+    def _ready(self, name: str, fresh: bool) -> str:
+        """Wait until a host takes logins; a fresh one must also have started without a failed unit."""
+        end = time.monotonic() + self._timeout
+        host = self._by_container[name]
+        if fresh or not banner(host.address):
+            self._until(end, name, lambda: self._engine.run(name, LOGIN_READY)[0] == 0)
+        self._until(end, name, lambda: banner(host.address))
+        if fresh:
+            code, output = self._engine.run(name, ["systemctl", "is-system-running", "--wait"])
+            if code != 0:
+                _, failed = self._engine.run(name, ["systemctl", "--failed", "--plain", "--no-legend"])
+                units = ", ".join(line.split()[0] for line in failed.splitlines() if line.split())
+                raise EngineError(f"{name} started, but is {output.strip()}: {units or 'no unit has failed'}.")
+        archive = self._engine.call("GET", f"/containers/{quote(name)}/archive", {"path": HOST_KEY})
+        with tarfile.open(fileobj=io.BytesIO(archive)) as content:
+            member = content.extractfile(Path(HOST_KEY).name)
+            kind, key = (member.read() if member else b"").decode().split()[:2]
+        return f"{host.address} {kind} {key}"
+
+    def _until(self, end: float, name: str, condition: Callable[[], bool]) -> None:
+        while True:
+            try:
+                if condition():
+                    return
+            except EngineError as error:
+                # 409: the container is between a stop and a start.
+                if error.status not in (409, 500):
+                    raise
+            if time.monotonic() > end:
+                raise EngineError(
+                    f"{name} did not take logins within {self._timeout} s: see `docker logs {name}` and "
+                    f"`docker exec {name} journalctl -b`."
+                )
+            time.sleep(0.1)
+
+
+def banner(address: str) -> bool:
+    """Tell whether an SSH server introduces itself at the address."""
+    try:
+        with socket.create_connection((address, 22), timeout=2) as connection:
+            connection.settimeout(5)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def authorized_key(key: bytes) -> bytes:
+    """Pack the public key as the one file that lets it in; the image gives its directory to `ansible` already."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        # 1000: the first user of the image, made by its prepare.sh.
+        for path, mode, content in ((".ssh", 0o700, None), (".ssh/authorized_keys", 0o600, key)):
+            entry = tarfile.TarInfo(f"home/ansible/{path}")
+            entry.uid = entry.gid = 1000
+            entry.mode = mode
+            entry.mtime = int(time.time())
+            entry.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            entry.size = len(content or b"")
+            archive.addfile(entry, io.BytesIO(content or b""))
+    return stream.getvalue()
+
+
+def ensure_key(directory: Path, comment: str) -> bool:
+    """Make the key once; it appears under its name only when it is complete."""
+    key = directory / "id_ed25519"
+    if key.is_file() and key.with_suffix(".pub").is_file():
+        return False
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = directory / "new"
+    new.unlink(missing_ok=True)
+    new.with_suffix(".pub").unlink(missing_ok=True)
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(new)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    # The public half first: with both names there, both are whole.
+    new.with_suffix(".pub").replace(key.with_suffix(".pub"))
+    new.replace(key)
+    return True
+
+
+def write_if_different(path: Path, content: str) -> bool:
+    """Write a file at once or not at all."""
+    if path.is_file() and path.read_text() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content)
+    temporary.replace(path)
+    return True
+
+
+def desired_from(options: dict[str, Any]) -> Desired:
+    """Read the module's options."""
+    known = set(options["addresses"])
+    for name in [record["host"] for record in options["published"]] + options["engines"]:
+        if name not in known:
+            raise PlanError(f"{name} is no host of this environment: its hosts are {', '.join(sorted(known))}.")
+    return Desired(
+        environment=options["environment"],
+        network=options["network"],
+        subnet=options["subnet"],
+        prefix=options["prefix"],
+        hosts=tuple(
+            Host(
+                name=name,
+                address=str(address or ""),
+                ports=tuple(Port(item["port"], item["at"]) for item in options["published"] if item["host"] == name),
+                engine=name in options["engines"],
+            )
+            for name, address in options["addresses"].items()
+        ),
+    )
+
+
+def picture(current: Current, environment: str) -> str:
+    """List the hosts and their states, for a diff."""
+    ours = [item for item in current.containers if item.labels.get("gym.platform") == environment]
+    return "".join(f"{item.name}: {item.state}\n" for item in sorted(ours, key=lambda item: item.name))
+
+
+def sketch(before: str, steps: list[Step]) -> str:
+    """List the hosts and their states as they are after the steps."""
+    states = dict(line.split(": ", 1) for line in before.splitlines())
+    for step in steps:
+        if step.verb == "remove":
+            states.pop(step.name, None)
+        elif step.verb in ("create", "start", "unpause"):
+            states[step.name] = "running"
+    return "".join(f"{name}: {state}\n" for name, state in sorted(states.items()))
+
+
+def present(hosts: Hosts, desired: Desired, options: dict[str, Any], check: bool) -> tuple[list[Step], bool, str]:
+    """Have all hosts run; return the steps, whether anything changed, and the picture before."""
+    ssh = Path(options["ssh_directory"])
+    key_missing = not (ssh / "id_ed25519").is_file()
+    before = hosts.current()
+    steps = plan(before, desired)
+    drawn = picture(before, desired.environment)
+    if key_missing:
+        # Hosts that know another key would never let us in.
+        containers = {item.name for item in before.containers}
+        remade = [desired.container(host) for host in desired.hosts if desired.container(host) in containers]
+        steps = [step for step in steps if step.name not in remade]
+        steps += [Step(verb, name, "its key is gone") for name in remade for verb in ("remove", "create")]
+    if check:
+        return steps, bool(steps) or key_missing, drawn
+    if any(step.verb == "create" for step in steps) and not options["image"]:
+        raise PlanError("A host has to be made, and no image is given to make it from.")
+    changed = ensure_key(ssh, f"ansible@{desired.environment}")
+    hosts.take(steps)
+    lines = hosts.wait({step.name for step in steps if step.verb == "create"})
+    changed |= write_if_different(ssh / "known_hosts", "".join(f"{line}\n" for line in lines))
+    return steps, bool(steps) or changed, drawn
+
+
+def absent(hosts: Hosts, desired: Desired, check: bool) -> tuple[list[Step], bool, str]:
+    """Have nothing left; return the steps, whether anything changed, and the picture before."""
+    before = hosts.current()
+    steps = plan_absence(before, desired)
+    if not check:
+        hosts.take(steps)
+    return steps, bool(steps), picture(before, desired.environment)
+
+
+def main() -> None:
+    """Run the module."""
+    published = {
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "at": {"type": "int", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "environment": {"type": "str", "required": True},
+            "addresses": {"type": "dict", "default": {}},
+            "network": {"type": "str", "required": True},
+            "subnet": {"type": "str", "required": True},
+            "prefix": {"type": "str", "default": "gym-"},
+            "published": {"type": "list", "elements": "dict", "default": [], "options": published},
+            "engines": {"type": "list", "elements": "str", "default": []},
+            "image": {"type": "str", "default": ""},
+            "ssh_directory": {"type": "path", "required": True, "no_log": False},
+            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    started = time.monotonic()
+    try:
+        desired = desired_from(options)
+        engine = Engine(options["socket"])
+        hosts = Hosts(engine, desired, Path(options["ssh_directory"]), options["image"], options["timeout"])
+        if options["state"] == "present":
+            steps, changed, before = present(hosts, desired, options, module.check_mode)
+        else:
+            steps, changed, before = absent(hosts, desired, module.check_mode)
+    except (EngineError, PlanError) as error:
+        module.fail_json(msg=str(error))
+    except subprocess.CalledProcessError as error:
+        module.fail_json(msg=f"The SSH key could not be made: {' '.join(str(error.stderr).split())}")
+    except OSError as error:
+        module.fail_json(msg=f"{options['ssh_directory']} cannot be used: {error}")
+    module.exit_json(
+        changed=changed,
+        steps=[{"verb": step.verb, "name": step.name, "why": step.why} for step in steps],
+        image_needed=any(step.verb == "create" for step in steps),
+        seconds=round(time.monotonic() - started, 1),
+        diff={"before": before, "after": sketch(before, steps)},
+    )
+
+
+if __name__ == "__main__":
+    main()
