@@ -17,7 +17,9 @@ BIN = Path(sys.executable).parent
 @pytest.fixture(scope="session")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("collection")
-    subprocess.run(["make", "--silent", "collection", f"OUT={directory}"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        ["make", "--silent", "collection", f"OUT={directory}"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL
+    )
     (built,) = directory.glob("gym-platform-*.tar.gz")
     return built
 
@@ -32,7 +34,9 @@ def test_a_role_runs_from_the_installed_collection(tarball: Path, tmp_path: Path
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections"), "ANSIBLE_HOME": str(tmp_path / "home")}
     galaxy = [str(BIN / "ansible-galaxy"), "collection", "install", "--offline", "--no-deps"]
-    subprocess.run([*galaxy, "-p", str(tmp_path / "collections"), str(tarball)], env=environment, cwd=tmp_path, check=True)
+    subprocess.run(
+        [*galaxy, "-p", str(tmp_path / "collections"), str(tarball)], env=environment, cwd=tmp_path, check=True
+    )
     (tmp_path / "playbook.yml").write_text(
         """
 - hosts: localhost
