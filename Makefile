@@ -87,14 +87,15 @@ help: ## list these targets
 # Costs nothing when requirements.txt did not change; a half-made environment has no stamp and is made again.
 $(VENV): requirements.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 .venv
-	$(UV) pip sync --quiet --require-hashes --python .venv $$(python3 -m pip config list 2>/dev/null | .config/uv-index) requirements.txt
+	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
+	$(UV) pip sync --quiet --require-hashes --python .venv $${index:+--default-index "$$index"} requirements.txt
 	touch $@
 
 $(UV):
 	rm -rf .cache/uv
 	python3 -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory apt PACKAGES=python3-venv
 	python3 -m venv .cache/uv
-	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.9.11
+	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 controller:
 	@missing=(); for pair in $(PROGRAMS); do \
