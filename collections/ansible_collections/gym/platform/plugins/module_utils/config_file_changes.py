@@ -182,7 +182,7 @@ def describe(change: Change) -> dict[str, Any]:
         before.append(f"target: {actual.target or '-'}")
         after.append(f"target: {record.target}")
     header = [] if before == after else ["\n".join(before) + "\n", "\n".join(after) + "\n"]
-    old, new = (header or ["", ""])
+    old, new = header or ["", ""]
     if "content" in change.differs or (record.state == "absent" and actual.kind == "file"):
         was, will = actual.content, record.content or b""
         if record.sensitive:

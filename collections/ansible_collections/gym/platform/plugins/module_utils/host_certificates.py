@@ -248,9 +248,7 @@ def describe(certificate: x509.Certificate | None) -> str:
 def describe_wanted(wanted: Wanted, authority: x509.Certificate, now: datetime.datetime) -> str:
     """Show what a new certificate will say."""
     until = min(now + datetime.timedelta(days=wanted.valid_days), expiry(authority))
-    return _described(
-        authority.subject.rfc4514_string(), set(wanted.names), set(wanted.addresses), f"{until:%Y-%m-%d}"
-    )
+    return _described(authority.subject.rfc4514_string(), set(wanted.names), set(wanted.addresses), f"{until:%Y-%m-%d}")
 
 
 def _described(issuer: str, names: set[str], addresses: set[str], until: str) -> str:
