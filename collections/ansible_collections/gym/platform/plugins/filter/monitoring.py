@@ -1,0 +1,106 @@
+"""What Prometheus reads and whom it warns, from the inventory and the nouns `services` and `alerts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.gym.platform.plugins.module_utils.metrics import MetricError, prometheus_expression
+
+JOB_KEYS = {"name", "group", "port", "scheme", "path", "labels", "settings"}
+
+
+def service_jobs(services: Sequence[Mapping[str, Any]], group: str, colours: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the jobs that read the services of the machines in `group`, each colour at its own port."""
+    return [
+        {
+            "name": service["name"],
+            "group": group,
+            "port": int(service["port"]) + offset,
+            "path": service["metrics_path"],
+            "labels": {"service": service["name"], "colour": colour},
+        }
+        for service in services
+        if "metrics_path" in service and "port" in service
+        for colour, offset in colours.items()
+    ]
+
+
+def scrape_configs(
+    jobs: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    authority: str,
+) -> list[dict[str, Any]]:
+    """Return Prometheus's `scrape_configs`: a job for each name, a target for each host of its group.
+
+    A group without hosts gives a job without targets, so that a part that is not there yet is not an error.
+    """
+    configs: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        unknown = sorted(set(job) - JOB_KEYS)
+        if unknown:
+            raise AnsibleFilterError(
+                f"monitoring: '{unknown[0]}' is not a key of a job. Legal: {', '.join(sorted(JOB_KEYS))}."
+            )
+        if job["group"] not in groups:
+            raise AnsibleFilterError(
+                f"monitoring: the job '{job['name']}' reads the group '{job['group']}', which the inventory does not"
+                f" have. Legal: {', '.join(sorted(groups))}."
+            )
+        scheme = job.get("scheme", "http")
+        how: dict[str, Any] = {
+            "job_name": job["name"],
+            "scheme": scheme,
+            "metrics_path": job.get("path", "/metrics"),
+            **({"tls_config": {"ca_file": authority}} if scheme == "https" else {}),
+            **job.get("settings", {}),
+        }
+        config = configs.setdefault(job["name"], {**how, "static_configs": []})
+        if {key: value for key, value in config.items() if key != "static_configs"} != how:
+            raise AnsibleFilterError(
+                f"monitoring: two jobs have the name '{job['name']}' and are read in different ways: rename one."
+            )
+        config["static_configs"] += [
+            {
+                "targets": [f"{hostvars[host].get('ansible_host', host)}:{job['port']}"],
+                "labels": {"instance": host, **job.get("labels", {})},
+            }
+            for host in sorted(groups[job["group"]])
+        ]
+    return list(configs.values())
+
+
+def alert_rules(alerts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return Prometheus's alerting rules from the noun `alerts`."""
+    rules = []
+    for alert in alerts:
+        bounds = [(sign, alert[word]) for word, sign in (("above", ">"), ("below", "<")) if word in alert]
+        if len(bounds) != 1:
+            raise AnsibleFilterError(f"alerts: '{alert['name']}' needs exactly one of `above` and `below`.")
+        try:
+            expression = prometheus_expression(alert["metric"])
+        except MetricError as error:
+            raise AnsibleFilterError(f"alerts: '{alert['name']}': {error}") from None
+        rules.append(
+            {
+                "alert": alert["name"],
+                "expr": f"({expression}) {bounds[0][0]} {bounds[0][1]}",
+                "for": f"{alert['for_minutes']}m",
+                "labels": {
+                    "severity": alert["severity"],
+                    **({"receiver": alert["receiver"]} if "receiver" in alert else {}),
+                },
+                "annotations": {"summary": alert["summary"], "value": "{{ $value }}"},
+            }
+        )
+    return rules
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name them for Ansible."""
+        return {"service_jobs": service_jobs, "scrape_configs": scrape_configs, "alert_rules": alert_rules}
