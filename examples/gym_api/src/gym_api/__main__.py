@@ -9,26 +9,27 @@ from contextlib import AsyncExitStack
 from datetime import date
 from typing import Any
 
-from gym_api import api, logs, worker
-from gym_api.cache import Cache
+from gym_api import logs
 from gym_api.database import Database, DatabaseUnavailableError
-from gym_api.health import Dependency, Health
-from gym_api.migrate import migrate
-from gym_api.queue import Queue
-from gym_api.report import report
-from gym_api.seed import DemoSettings, Plan, seed
-from gym_api.serve import serve, stop_on_signals
 from gym_api.settings import DatabaseSettings, Reader, Settings, SettingsError
+
+# Each command imports what only it needs: alembic, boto3 and Faker together cost seconds on a small machine.
 
 
 async def run_service(settings: Settings, kind: str) -> None:
     """Run the API or the worker until SIGTERM."""
+    from gym_api import api, worker
+    from gym_api.cache import Cache
+    from gym_api.health import Dependency, Health
+    from gym_api.queue import Queue
+    from gym_api.serve import serve, stop_on_signals
+
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database))
         cache = await stack.enter_async_context(Cache(settings.redis))
         queue = Queue(settings.queue)
-        # The API answers without Redis and without the queue, if not everything; the worker only needs these two.
+        # The API answers without Redis and without the queue, if not everything; the worker lives for the queue.
         health = Health(
             {
                 "database": Dependency(database.ping, required=True),
@@ -46,8 +47,26 @@ async def run_service(settings: Settings, kind: str) -> None:
 
 async def run_report(settings: DatabaseSettings, day: date | None) -> dict[str, Any]:
     """Write the daily reports."""
+    from gym_api.report import report
+
     async with Database(settings) as database:
         return await report(database, day)
+
+
+def run_migrate(url: str, revision: str) -> dict[str, Any]:
+    """Bring the schema to a revision."""
+    from gym_api.migrate import migrate
+
+    return migrate(url, revision)
+
+
+def run_seed(url: str, options: argparse.Namespace, reader: Reader) -> dict[str, Any]:
+    """Load synthetic data."""
+    from gym_api.seed import DemoSettings, seed
+    from gym_api.synthetic import Plan
+
+    plan = Plan(options.seed, options.gyms, options.members, options.months, options.visits, options.until)
+    return seed(url, plan, DemoSettings.parse(reader))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +79,14 @@ def parser() -> argparse.ArgumentParser:
     reporting.add_argument("--day", type=date.fromisoformat, help="default: yesterday (UTC)")
     migrating = commands.add_parser("migrate", help="bring the schema to a revision")
     migrating.add_argument("revision", nargs="?", default="head")
-    Plan.add_arguments(commands.add_parser("seed", help="load synthetic gyms, the same for the same seed"))
+    seeding = commands.add_parser("seed", help="load synthetic gyms, the same for the same seed")
+    seeding.add_argument("--seed", type=int, default=1)
+    seeding.add_argument("--gyms", type=int, default=0, help="synthetic gyms, beside those of DEMO_TENANTS")
+    seeding.add_argument("--members", type=int, default=50, help="members of each gym")
+    seeding.add_argument("--months", type=int, default=5, help="months of check-ins, of 30 days")
+    seeding.add_argument("--visits", type=int, default=8, help="check-ins of each member in each month")
+    # Not today: the same command gives the same data tomorrow.
+    seeding.add_argument("--until", type=date.fromisoformat, default=date(2026, 1, 1), help="the last day")
     return root
 
 
@@ -77,10 +103,9 @@ def main(arguments: list[str] | None = None) -> int:
             case "report":
                 result = asyncio.run(run_report(DatabaseSettings.parse(reader), options.day))
             case "migrate":
-                result = migrate(reader.database_url("MIGRATION_DATABASE_URL"), options.revision)
+                result = run_migrate(reader.database_url("MIGRATION_DATABASE_URL"), options.revision)
             case "seed":
-                url = reader.database_url("MIGRATION_DATABASE_URL")
-                result = seed(url, Plan.parse(options), DemoSettings.parse(reader))
+                result = run_seed(reader.database_url("MIGRATION_DATABASE_URL"), options, reader)
     except (SettingsError, DatabaseUnavailableError) as error:
         print(f"gym_api {options.command}: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from functools import cache
 
 # 16 MiB and about 50 ms a password: expensive to guess, and a kiosk's check-in never pays it.
 _COST, _BLOCK_SIZE, _PARALLELISM, _LENGTH = 2**14, 8, 1, 32
@@ -27,13 +28,9 @@ def password_matches(password: str, stored: str) -> bool:
     return hmac.compare_digest(_scrypt(password, base64.b64decode(salt), *parameters), base64.b64decode(expected))
 
 
-# A user who does not exist costs as much time as a wrong password, so the two cannot be told apart.
-_NOBODY = hash_password(secrets.token_hex(16))
-
-
 async def verify_password(password: str, stored: str | None) -> bool:
     """Check a password in a thread, because it keeps a core busy."""
-    matches = await asyncio.to_thread(password_matches, password, stored or _NOBODY)
+    matches = await asyncio.to_thread(password_matches, password, stored or _nobody())
     return matches and stored is not None
 
 
@@ -74,6 +71,12 @@ def _scrypt(
     password: str, salt: bytes, cost: int = _COST, block_size: int = _BLOCK_SIZE, parallelism: int = _PARALLELISM
 ) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=cost, r=block_size, p=parallelism, dklen=_LENGTH)
+
+
+@cache
+def _nobody() -> str:
+    """Return the hash of no password: a user who does not exist costs as much time as a wrong password."""
+    return hash_password(secrets.token_hex(16))
 
 
 def _b64(data: bytes) -> str:

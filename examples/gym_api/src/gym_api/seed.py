@@ -1,22 +1,20 @@
 """Loads synthetic gyms by COPY, and demo gyms that a person can log in to. For development only."""
 
-import argparse
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, LiteralString, Self
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import psycopg
 from psycopg import sql
 
-from gym_api import synthetic
 from gym_api.migrate import own_the_transaction
 from gym_api.security import hash_password, password_matches, token_digest
 from gym_api.settings import Reader, SettingsError
+from gym_api.synthetic import Checksum, Plan, Synthetic
 
 log = logging.getLogger(__name__)
 
@@ -25,26 +23,6 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _DEMO = uuid5(NAMESPACE_DNS, "demo.gym.internal")
 _DEMO_MEMBERS = 20
 DEMO_USER = "demo"
-
-
-class Plan(synthetic.Plan):
-    """A plan from the command line."""
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Describe the arguments."""
-        parser.add_argument("--seed", type=int, default=1)
-        parser.add_argument("--gyms", type=int, default=0, help="synthetic gyms, beside those of DEMO_TENANTS")
-        parser.add_argument("--members", type=int, default=50, help="members of each gym")
-        parser.add_argument("--months", type=int, default=5, help="months of check-ins, of 30 days")
-        parser.add_argument("--visits", type=int, default=8, help="check-ins of each member in each month")
-        # Not today: the same command gives the same data tomorrow.
-        parser.add_argument("--until", type=date.fromisoformat, default=date(2026, 1, 1), help="the last day")
-
-    @classmethod
-    def parse(cls, options: argparse.Namespace) -> Self:
-        """Read the arguments."""
-        return cls(options.seed, options.gyms, options.members, options.months, options.visits, options.until)
 
 
 @dataclass(frozen=True)
@@ -101,13 +79,13 @@ class DemoGym:
         return uuid5(_DEMO, f"{self.slug}/{what}")
 
 
-def seed(url: str, plan: synthetic.Plan, demo: DemoSettings) -> dict[str, Any]:
+def seed(url: str, plan: Plan, demo: DemoSettings) -> dict[str, Any]:
     """Load what is not there yet, all or nothing, and say what changed."""
     started = time.monotonic()
     with psycopg.connect(url, prepare_threshold=None, connect_timeout=10, application_name="gym-seed") as connection:
         own_the_transaction(connection)
         connection.execute("set local lock_timeout = '60s'")
-        names = synthetic.Synthetic(plan)
+        names = Synthetic(plan)
         demo_changed = [gym.slug for gym in map(DemoGym, demo.tenants) if _ensure_demo(connection, gym, demo, names)]
         loaded = _load(connection, names) if plan.gyms and not _is_loaded(connection, plan) else None
     seconds = round(time.monotonic() - started, 1)
@@ -130,13 +108,13 @@ def seed(url: str, plan: synthetic.Plan, demo: DemoSettings) -> dict[str, Any]:
     }
 
 
-def _is_loaded(connection: Connection, plan: synthetic.Plan) -> bool:
+def _is_loaded(connection: Connection, plan: Plan) -> bool:
     found = connection.execute("select 1 from gym.seeds where fingerprint = %s", [plan.fingerprint])
     return found.fetchone() is not None
 
 
-def _load(connection: Connection, rows: synthetic.Synthetic) -> dict[str, Any]:
-    checksum = synthetic.Checksum()
+def _load(connection: Connection, rows: Synthetic) -> dict[str, Any]:
+    checksum = Checksum()
     with _unforced(connection, "tenants", "members", "kiosks", "check_ins"), _unchecked(connection, "check_ins"):
         for table in rows.tables():
             statement = sql.SQL("copy gym.{} ({}) from stdin").format(
@@ -152,7 +130,7 @@ def _load(connection: Connection, rows: synthetic.Synthetic) -> dict[str, Any]:
     return {"rows": checksum.rows, "checksum": checksum.hexdigest()}
 
 
-def _ensure_demo(connection: Connection, gym: DemoGym, demo: DemoSettings, names: synthetic.Synthetic) -> bool:
+def _ensure_demo(connection: Connection, gym: DemoGym, demo: DemoSettings, names: Synthetic) -> bool:
     digest = token_digest(gym.kiosk_token(demo.kiosk_token))
     found = connection.execute(
         "select k.token_digest, s.password_hash from gym.kiosks k join gym.staff s on s.tenant_id = k.tenant_id"
