@@ -98,9 +98,46 @@ def alert_rules(alerts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rules
 
 
+def exporter_files(environment: Mapping[str, Mapping[str, str]], exporters: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the files of the exporters that a machine runs, as records for gym.platform.config_files."""
+    files: list[dict[str, Any]] = []
+    for name in exporters:
+        unit = f"prometheus-{name}-exporter.service"
+        files += [
+            {
+                "path": f"/etc/default/prometheus-{name}-exporter",
+                "template": "exporter.env.j2",
+                "variables": {"environment": dict(environment[name])},
+                "mode": "0600",
+                "sensitive": True,
+                "units": [unit],
+            },
+            {"path": f"/etc/systemd/system/{unit}.d/gym.conf", "source": "exporter.service.conf", "units": [unit]},
+        ]
+    return files
+
+
+def exporter_units(environment: Mapping[str, Any], exporters: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the units of all exporters, as records for gym.platform.systemd_units: those not listed are stopped."""
+    return [
+        {
+            "name": f"prometheus-{name}-exporter.service",
+            "enabled": name in exporters,
+            "state": "started" if name in exporters else "stopped",
+        }
+        for name in environment
+    ]
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Name them for Ansible."""
-        return {"service_jobs": service_jobs, "scrape_configs": scrape_configs, "alert_rules": alert_rules}
+        return {
+            "service_jobs": service_jobs,
+            "scrape_configs": scrape_configs,
+            "alert_rules": alert_rules,
+            "exporter_files": exporter_files,
+            "exporter_units": exporter_units,
+        }

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gym.platform.plugins.filter.monitoring import alert_rules, scrape_configs, service_jobs
+from ansible_collections.gym.platform.plugins.filter.monitoring import (
+    alert_rules,
+    exporter_files,
+    exporter_units,
+    scrape_configs,
+    service_jobs,
+)
 from ansible_collections.gym.platform.plugins.module_utils.metrics import CATALOGUE, prometheus_expression
 
 COLLECTION = Path(__file__).parents[2]
@@ -126,3 +132,19 @@ def test_the_catalogue_in_the_words_of_prometheus(name: str, expression: str) ->
 def test_every_metric_that_an_environment_may_name_is_in_the_catalogue() -> None:
     schema = yaml.safe_load((COLLECTION / "schemas" / "common.yml").read_text(encoding="utf-8"))
     assert set(schema["$defs"]["metric"]["enum"]) <= set(CATALOGUE)
+
+
+def test_a_machine_has_the_files_of_its_own_exporters() -> None:
+    files = exporter_files({"node": {"ARGS": ""}, "redis": {"REDIS_PASSWORD": "x"}}, ["redis"])
+    assert [file["path"] for file in files] == [
+        "/etc/default/prometheus-redis-exporter",
+        "/etc/systemd/system/prometheus-redis-exporter.service.d/gym.conf",
+    ]
+    assert (files[0]["mode"], files[0]["sensitive"]) == ("0600", True)
+
+
+def test_an_exporter_that_is_not_listed_is_stopped() -> None:
+    assert exporter_units({"node": {}, "redis": {}}, ["node"]) == [
+        {"name": "prometheus-node-exporter.service", "enabled": True, "state": "started"},
+        {"name": "prometheus-redis-exporter.service", "enabled": False, "state": "stopped"},
+    ]
