@@ -68,6 +68,15 @@ bench: $(VENV) ## measure a no-change run against Ansible's defaults
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
 
+show-config: $(VENV) ## show every value of ENV, the line it comes from and what it overrides
+	ANSIBLE_STDOUT_CALLBACK=default $(PLAYBOOK) playbooks/show_config.yml
+
+golden: $(VENV) ## write the exported inventories anew, to be reviewed
+	python tests/inventories/golden.py
+
+readmes: $(VENV) ## write the tables of options in the roles' READMEs
+	python -m ansible_collections.gym.platform.plugins.module_utils.options_table roles
+
 collection: $(VENV) ## build the collection's tarball, with the roles in it
 	rm -rf build/collection && mkdir -p build/collection
 	cp -RL collections/ansible_collections/gym/platform build/collection/source
@@ -108,5 +117,5 @@ apt:
 	export DEBIAN_FRONTEND=noninteractive; install=(apt-get -qq -y --no-install-recommends install $(PACKAGES)); \
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
-.PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate collection \
-	requirements help controller apt
+.PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate show-config \
+	golden readmes collection requirements help controller apt

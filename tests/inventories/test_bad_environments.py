@@ -45,7 +45,7 @@ FORM = [
     Bad("platform", "  dr_region:", "  dr_regoin:", "platform.dr_regoin", "did you mean `dr_region`?"),
     Bad("platform", "  domain:", "  colour: red\n  domain:", "platform.colour", "remove it"),
     Bad("network", "  internal_domain: gym.internal\n", "", "network.internal_domain", "is missing"),
-    Bad("network", "internal_domain:", "internal-domain:", "network.internal-domain", "did you mean `internal_domain`?"),
+    Bad("network", "internal_domain:", "internal-domain:", "network.internal-domain", "`internal_domain`?"),
     Bad("services", "cpu: 2.0", "cpus: 2.0", "services[gym-api].cpus", "did you mean `cpu`?"),
     Bad("database", "storage_gb: 500", "storage: 500", "database.storage", "did you mean `storage_gb`?"),
     Bad("database", "public: false", "public: false\n  public: true", "database.public", "keep one of them"),
@@ -79,7 +79,8 @@ FORM = [
     Bad("queues", "fifo: false", "fifo: 0", "queues[notifications].fifo", "boolean"),
     Bad("queues", "retention_days: 4", "retention_days: 15", "queues[notifications].retention_days", "from 1 to 14"),
     Bad("buckets", "archive_after_days: 365", "archive_after_days: 1", "buckets[attendance].archive_after_days", "30"),
-    Bad("edge", "request_timeout_seconds: 30", "request_timeout_seconds: soon", "edge.request_timeout_seconds", "integer"),
+    Bad("edge", "request_timeout_seconds: 30", "request_timeout_seconds: soon", "edge.request_timeout_seconds",
+        "integer"),
     Bad("monitoring", "kind: webhook", "kind: pigeon", "monitoring.receivers[on-call].kind", "log, email, webhook"),
     Bad("monitoring", "retention_days: 90", "retention_days: -1", "monitoring.retention_days", "from 1 to 400"),
     Bad("alerts", "metric: http_error_ratio", "metric: http_eror_ratio", "alerts[ApiErrorRate].metric",
@@ -106,7 +107,8 @@ FORM = [
 EVERYWHERE = [
     Bad("platform", "environment: production", "environment: prod", "platform.environment",
         "legal: production", "environment_is_its_directory"),
-    Bad("platform", "compute: ecs", "compute: cloud_run", "platform.compute", "ecs, eks", "compute_belongs_to_provider"),
+    Bad("platform", "compute: ecs", "compute: cloud_run", "platform.compute", "ecs, eks",
+        "compute_belongs_to_provider"),
     Bad("platform", "eu-west-1c]", "eu-north-1c]", "platform.zones[2]", "eu-west-1...", "zones_belong_to_region"),
     Bad("platform", "dr_region: eu-central-1", "dr_region: eu-west-1", "platform.dr_region",
         "another region", "dr_region_is_another_region"),
@@ -165,7 +167,8 @@ EVERYWHERE = [
         "monitoring.receivers[on-call].address", "an https address", "receiver_can_be_reached"),
     Bad("backup", "differential: hourly", "differential: daily", "backup.differential", "legal: hourly",
         "differential_is_between_fulls"),
-    Bad("network", "cidr: 10.200.0.0/16", "cidr: 8.8.0.0/16", "network.cidr", "within 10.0.0.0/8", "network_is_private"),
+    Bad("network", "cidr: 10.200.0.0/16", "cidr: 8.8.0.0/16", "network.cidr", "within 10.0.0.0/8",
+        "network_is_private"),
     Bad("network", "cidr: 10.200.0.0/16", "cidr: 10.200.0.1/16", "network.cidr", "must be zero", "network_is_private"),
     Bad("network", "cidr: 10.200.0.0/16", "cidr: 10.200.0.0/24", "network.cidr", "at least 1536",
         "network_is_large_enough"),
@@ -263,7 +266,7 @@ def test_every_noun_has_a_bad_value() -> None:
 
 
 def test_every_rule_of_the_policy_is_seen_to_refuse() -> None:
-    rules = {rule.__name__ for rule in policy.EVERYWHERE + policy.PRODUCTION}  # type: ignore[attr-defined]
+    rules = {rule.__name__ for rule in policy.EVERYWHERE + policy.PRODUCTION}
     assert rules == {bad.rule for bad in ALL} - {"schema"}
 
 

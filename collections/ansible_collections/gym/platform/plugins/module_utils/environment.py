@@ -194,11 +194,11 @@ def dotted(path: Path_, value: Any = None) -> str:
 
 
 def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
-    """Go through all values of a tree that are not containers themselves; an empty container is a value."""
+    """Go through all values of a tree; a list of plain values, or an empty container, is one value."""
     items: list[tuple[str | int, Any]] = []
     if isinstance(value, dict):
         items = list(value.items())
-    elif isinstance(value, list):
+    elif isinstance(value, list) and any(isinstance(child, (dict, list)) for child in value):
         items = list(enumerate(value))
     if not items:
         yield path, value
@@ -207,7 +207,10 @@ def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
 
 
 def settings(files: Mapping[str, str]) -> list[Setting]:
-    """List every value of an environment with its source, in Ansible's order: shared first, the environment wins."""
+    """List every value of an environment with its source: its own values first, then those that all environments share.
+
+    As in Ansible, a noun that is set twice is replaced as a whole, and the environment wins over what is shared.
+    """
     documents = [parse(file, text) for file, text in files.items() if describes_all(file)]
     documents.sort(key=lambda document: (not is_shared(document.file), document.file))
     winners: dict[str, Document] = {}
@@ -218,7 +221,7 @@ def settings(files: Mapping[str, str]) -> list[Setting]:
                 losers.setdefault(variable, []).append(winners[variable])
             winners[variable] = document
     result = []
-    for variable, document in winners.items():
+    for variable, document in sorted(winners.items(), key=lambda item: is_shared(item[1].file)):
         for path, value in leaves(document.value[variable], (variable,)):
             overrides = tuple(
                 f"{loser.file}:{loser.lines.get(path) or loser.line(path[:1])}" for loser in losers.get(variable, [])
@@ -226,3 +229,16 @@ def settings(files: Mapping[str, str]) -> list[Setting]:
             source = f"{document.file}:{document.line(path)}"
             result.append(Setting(dotted(path, document.value), value, source, overrides))
     return result
+
+
+def table(rows: Iterable[Setting], width: int = 64) -> str:
+    """Write settings as aligned columns: the key, the value as it stands in the file, where, and instead of what."""
+    cells = [("KEY", "VALUE", "FROM", "INSTEAD OF")]
+    for row in rows:
+        text: str = yaml.safe_dump(row.value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+        # A template is shown as it is written, without the quotes that YAML needs around it.
+        text = " ".join(row.value.split()) if isinstance(row.value, str) else text
+        shown = text if len(text) <= width else f"{text[: width - 3]}..."
+        cells.append((row.key, shown, row.source, ", ".join(row.overrides)))
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    return "\n".join("  ".join([*map(str.ljust, line[:3], widths), line[3]]).rstrip() for line in cells)

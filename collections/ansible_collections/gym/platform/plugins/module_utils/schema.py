@@ -19,6 +19,7 @@ from typing import Any
 import jsonschema
 import yaml
 from ansible_collections.gym.platform.plugins.module_utils.environment import Document, Path_, Problem, dotted
+from ansible_collections.gym.platform.plugins.module_utils.metrics import CATALOGUE
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
@@ -43,19 +44,15 @@ def is_template(value: Any) -> bool:
 def schemas() -> dict[str, dict[str, Any]]:
     """Load the schema of every noun, by noun."""
     files = sorted(DIRECTORY.glob("*.yml"))
-    return {file.stem: yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader) for file in files}
+    found = {file.stem: yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader) for file in files}
+    found[COMMON]["$defs"]["metric"]["enum"] = list(CATALOGUE)
+    return found
 
 
 @functools.cache
 def nouns() -> tuple[str, ...]:
     """List the nouns that describe an environment."""
     return tuple(noun for noun in schemas() if noun != COMMON)
-
-
-def metrics() -> list[str]:
-    """List the metrics of the platform, the only ones that alerts and dashboards may name."""
-    result: list[str] = schemas()[COMMON]["$defs"]["metric"]["enum"]
-    return result
 
 
 def _unless_template(rule: Rule) -> Rule:
@@ -122,7 +119,7 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
         for key in _unknown(error):
             legal = list(schema["properties"])
             meant = nearest(key, legal)
-            fix = f"did you mean `{meant}`?" if meant else "remove it"
+            fix = f"did you mean `{meant}`?" if meant else f"remove it, or describe it in schemas/{path[0]}.yml"
             yield _problem(document, (*path, key), "unknown key", ", ".join(legal), fix)
     elif error.validator == "required":
         key = _missing(error)
