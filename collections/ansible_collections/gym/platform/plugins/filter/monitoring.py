@@ -98,7 +98,7 @@ def alert_rules(alerts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rules
 
 
-def exporter_files(environment: Mapping[str, Mapping[str, str]], exporters: Sequence[str]) -> list[dict[str, Any]]:
+def exporter_files(catalogue: Mapping[str, Mapping[str, Any]], exporters: Sequence[str]) -> list[dict[str, Any]]:
     """Return the files of the exporters that a machine runs, as records for gym.platform.config_files."""
     files: list[dict[str, Any]] = []
     for name in exporters:
@@ -107,7 +107,7 @@ def exporter_files(environment: Mapping[str, Mapping[str, str]], exporters: Sequ
             {
                 "path": f"/etc/default/prometheus-{name}-exporter",
                 "template": "exporter.env.j2",
-                "variables": {"environment": dict(environment[name])},
+                "variables": {"environment": dict(catalogue[name]["environment"])},
                 "mode": "0600",
                 "sensitive": True,
                 "units": [unit],
@@ -117,16 +117,21 @@ def exporter_files(environment: Mapping[str, Mapping[str, str]], exporters: Sequ
     return files
 
 
-def exporter_units(environment: Mapping[str, Any], exporters: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the units of all exporters, as records for gym.platform.systemd_units: those not listed are stopped."""
-    return [
-        {
-            "name": f"prometheus-{name}-exporter.service",
-            "enabled": name in exporters,
-            "state": "started" if name in exporters else "stopped",
-        }
-        for name in environment
-    ]
+def exporter_units(catalogue: Mapping[str, Mapping[str, Any]], exporters: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the units of all exporters, as records for gym.platform.systemd_units: those not listed are stopped.
+
+    An exporter is ready when it has answered once: some break down only when they are asked.
+    """
+    units: list[dict[str, Any]] = []
+    for name, exporter in catalogue.items():
+        unit: dict[str, Any] = {"name": f"prometheus-{name}-exporter.service"}
+        if name in exporters:
+            address = f"http://127.0.0.1:{exporter['port']}/metrics"
+            unit["ready"] = ["curl", "--silent", "--fail", "--max-time", "10", "--output", "/dev/null", address]
+        else:
+            unit |= {"enabled": False, "state": "stopped"}
+        units.append(unit)
+    return units
 
 
 class FilterModule:

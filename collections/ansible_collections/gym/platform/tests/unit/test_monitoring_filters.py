@@ -134,17 +134,24 @@ def test_every_metric_that_an_environment_may_name_is_in_the_catalogue() -> None
     assert set(schema["$defs"]["metric"]["enum"]) <= set(CATALOGUE)
 
 
+CATALOGUE_OF_EXPORTERS = {
+    "node": {"port": 9100, "environment": {"ARGS": ""}},
+    "redis": {"port": 9121, "environment": {"REDIS_PASSWORD": "x"}},
+}
+
+
 def test_a_machine_has_the_files_of_its_own_exporters() -> None:
-    files = exporter_files({"node": {"ARGS": ""}, "redis": {"REDIS_PASSWORD": "x"}}, ["redis"])
+    files = exporter_files(CATALOGUE_OF_EXPORTERS, ["redis"])
     assert [file["path"] for file in files] == [
         "/etc/default/prometheus-redis-exporter",
         "/etc/systemd/system/prometheus-redis-exporter.service.d/gym.conf",
     ]
     assert (files[0]["mode"], files[0]["sensitive"]) == ("0600", True)
+    assert files[0]["variables"] == {"environment": {"REDIS_PASSWORD": "x"}}
 
 
 def test_an_exporter_that_is_not_listed_is_stopped() -> None:
-    assert exporter_units({"node": {}, "redis": {}}, ["node"]) == [
-        {"name": "prometheus-node-exporter.service", "enabled": True, "state": "started"},
-        {"name": "prometheus-redis-exporter.service", "enabled": False, "state": "stopped"},
-    ]
+    node, redis = exporter_units(CATALOGUE_OF_EXPORTERS, ["node"])
+    assert node["name"] == "prometheus-node-exporter.service"
+    assert node["ready"][-1] == "http://127.0.0.1:9100/metrics"
+    assert redis == {"name": "prometheus-redis-exporter.service", "enabled": False, "state": "stopped"}
