@@ -66,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             return ""
         if isinstance(rendered, (list, dict)):
             raise AnsibleActionFail(
-                f"Template {name} for {path} gives a {type(rendered).__name__} and not text: "
+                f"Template {name} for {path} gives a {'list' if isinstance(rendered, list) else 'dict'} and not text: "
                 f"end it with a filter such as to_nice_json, or with a line break."
             )
         return str(rendered)

@@ -122,7 +122,8 @@ def _check_body(path: str, state: str, values: Mapping[str, Any]) -> None:
         raise RecordError(f"{path}: `{bodies[0]}` means nothing with `state: {state}`; remove one of the two.")
     for key in bodies:
         if not isinstance(values[key], str):
-            kind = type(values[key]).__name__
+            # Ansible's own lists and dicts have names of their own.
+            kind = next((kind.__name__ for kind in (list, dict, bool, int) if isinstance(values[key], kind)), "value")
             raise RecordError(f"{path}: `{key}` is a {kind}; it must be text (a filter such as to_nice_json makes it).")
     if (state == "link") != ("target" in values):
         raise RecordError(f"{path}: `target` belongs to `state: link`, and only there; the state is '{state}'.")

@@ -13,7 +13,7 @@ STATES = ("started", "stopped")
 PROPERTIES = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "Type", "RemainAfterExit",
     "CanReload", "NeedDaemonReload", "InactiveExitTimestampMonotonic",
-    "ConditionResult", "ConditionTimestampMonotonic",
+    "ConditionResult", "ConditionTimestampMonotonic", "NRestarts",
 )  # fmt: skip
 
 _ENABLED = ("enabled", "static", "alias", "indirect", "generated", "transient")
@@ -51,6 +51,8 @@ class Actual:
     has_run: bool
     # Asked to start, it found that it does not belong on this host, as its own Condition…= lines say.
     not_meant_here: bool = False
+    # How often systemd has restarted it by itself since somebody started it.
+    restarts: int = 0
 
     @property
     def masked(self) -> bool:
@@ -144,6 +146,7 @@ def parse_show(output: str, names: Sequence[str]) -> dict[str, Actual]:
             has_run=values.get("InactiveExitTimestampMonotonic", "0") not in ("", "0"),
             not_meant_here=values.get("ConditionResult") == "no"
             and values.get("ConditionTimestampMonotonic", "0") not in ("", "0"),
+            restarts=int(values.get("NRestarts") or 0),
         )
     return found
 

@@ -195,13 +195,18 @@ class Systemd:
                 raise UnitError(self.explain(unit.name, problem))
             time.sleep(POLL_SECONDS)
 
-    def wait_settled(self, units: Sequence[str], seconds: float) -> None:
-        """Watch the units for a while; one that starts and then breaks down is caught."""
+    def wait_settled(self, units: Mapping[str, int], seconds: float) -> None:
+        """Watch the units for a while; one that starts and then breaks down is caught.
+
+        The number of restarts that each may have had tells when one came up again between two looks.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            for unit, actual in self.states(units).items():
-                if actual.failing or not actual.running:
-                    raise UnitError(self.explain(unit, f"did not stay up: it is {actual.active} ({actual.sub})"))
+            for unit, actual in self.states(list(units)).items():
+                if actual.failing or not actual.running or actual.restarts > units[unit]:
+                    often = f", restarted {actual.restarts} times" if actual.restarts > units[unit] else ""
+                    problem = f"did not stay up: it is {actual.active} ({actual.sub}{often})"
+                    raise UnitError(self.explain(unit, problem))
             if time.monotonic() >= deadline:
                 return
             time.sleep(POLL_SECONDS)
@@ -236,7 +241,7 @@ def carry_out(
     systemd: Systemd, pending: Pending, plans: Sequence[Plan], states: Mapping[str, Actual], settle: float
 ) -> None:
     """Take the steps of all units in order; a marker goes only when its unit runs."""
-    unproven: list[str] = []
+    unproven: dict[str, int] = {}
     for plan in plans:
         unit = plan.unit
         for step in plan.steps:
@@ -245,7 +250,8 @@ def carry_out(
             systemd.wait_ready(unit)
         # For what runs once and ends, for a timer and for a socket, systemctl has waited already.
         if plan.starts and not unit.ready and unit.name.endswith(".service") and not states[unit.name].once:
-            unproven.append(unit.name)
+            # A start counts from nought; a reload does not.
+            unproven[unit.name] = states[unit.name].restarts if "reload" in plan.steps else 0
         elif "reload" in plan.steps:
             pending.clear_reload(unit.name)
         else:
