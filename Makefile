@@ -36,7 +36,8 @@ clean: down molecule-down ## remove the cached images and tools as well
 	rm -rf .cache .venv
 
 ##@ Proof
-test: lint prove up end-to-end molecule ## prove everything; the machine's local hosts are used for it
+# In this order: what is quick to fail comes first, and pytest's count is the last word.
+test: lint prove molecule up end-to-end ## prove everything, with the local hosts of this machine
 
 lint: $(VENV) ## check style and types of YAML and Python
 	yamllint --strict .
@@ -56,7 +57,7 @@ end-to-end: $(VENV) ## test the platform that runs, from outside
 	$(PYTEST) tests/end_to_end
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
-	.config/molecule/run $(ROLE)
+	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
 
 molecule-down: $(VENV) controller ## remove Molecule's hosts
 	molecule destroy --scenario-name default
@@ -117,5 +118,6 @@ apt:
 	export DEBIAN_FRONTEND=noninteractive; install=(apt-get -qq -y --no-install-recommends install $(PACKAGES)); \
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
+.NOTPARALLEL:
 .PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate show-config \
 	golden readmes collection requirements help controller apt

@@ -17,7 +17,7 @@ rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf
 
 # There is neither a terminal nor a device nor a network card to manage in a container.
 systemctl mask --quiet getty.target console-getty.service systemd-udevd.service systemd-networkd-wait-online.service \
-    systemd-logind.service systemd-ask-password-console.path systemd-ask-password-wall.path \
+    systemd-ask-password-console.path systemd-ask-password-wall.path \
     systemd-remount-fs.service dev-hugepages.mount sys-kernel-config.mount sys-kernel-debug.mount \
     sys-kernel-tracing.mount sys-fs-fuse-connections.mount
 systemctl enable --quiet ssh.service

@@ -79,7 +79,9 @@ class Engine:
         self._refuse(response.status, content)
         return _parse(content, response.getheader("Content-Type", ""))
 
-    def stream(self, method: str, path: str, query: dict[str, Any], body: IO[bytes] | bytes) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, method: str, path: str, query: dict[str, Any], body: IO[bytes] | bytes
+    ) -> Iterator[dict[str, Any]]:
         """Yield the records of a long answer (a build, an import) as they come; an error among them is raised."""
         connection, response = self._send(method, path, query, body)
         try:

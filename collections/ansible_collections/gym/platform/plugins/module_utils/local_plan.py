@@ -1,4 +1,4 @@
-"""From what runs on the engine to what the inventory asks for: the steps in between, worked out without touching either."""
+"""From what runs on the engine to what the inventory asks for: the steps between, worked out without touching it."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def endpoint(host: Host) -> dict[str, Any]:
 def fingerprint(desired: Desired, host: Host) -> str:
     """Sum up a host, so that a changed description is noticed.
 
-    The image is left out on purpose: roles install what they need on running hosts, and data is worth more than an image.
+    The image is left out on purpose: roles install what they need on running hosts, and data is worth more than images.
     """
     return hashlib.sha256(json.dumps(payload(desired, host), sort_keys=True).encode()).hexdigest()[:16]
 
@@ -200,9 +200,8 @@ def plan(current: Current, desired: Desired) -> list[Step]:
         _refuse_clash(current, desired)
         steps.append(Step("create_network", desired.network, "missing"))
 
-    for container in sorted(_ours(current, desired.environment), key=lambda item: item.name):
-        if container.name not in wanted:
-            steps.append(Step("remove", container.name, "no longer in the inventory"))
+    left = sorted(item.name for item in _ours(current, desired.environment) if item.name not in wanted)
+    steps += [Step("remove", name, "no longer in the inventory") for name in left]
 
     for name, host in wanted.items():
         found = by_name.get(name)

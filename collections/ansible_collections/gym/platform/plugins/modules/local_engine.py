@@ -72,7 +72,9 @@ def started_at(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    # A zombie has ended, and only waits for its parent to notice.
+    return "" if fields[0] == "Z" else fields[19]
 
 
 class OwnEngine:

@@ -120,9 +120,7 @@ def output_of(command: list[str]) -> str:
 def run_logged(command: list[str], log: Path, what: str) -> None:
     """Run a long program with its output in a log."""
     with log.open("wb") as stream:
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False
-        )
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False)
     if result.returncode != 0:
         reason = image.explain(log.read_text(errors="replace"), str(log.parent))
         raise BuildError(f"{what} failed: {reason} (log: {log})")

@@ -1,0 +1,99 @@
+"""A local host behaves like a machine."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from testinfra.host import Host
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+def docker(*arguments: str) -> str:
+    """Ask the engine that the hosts run in."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def container_of(host: Host) -> str:
+    return f"gym-{host.check_output('hostname')}"
+
+
+def image_of(host: Host) -> str:
+    return docker("inspect", "--format", "{{.Image}}", container_of(host))
+
+
+def reachable(host: Host) -> bool:
+    return bool(host.run("systemctl is-active systemd-user-sessions").rc == 0)
+
+
+def test_it_is_up_without_a_failed_unit(host: Host) -> None:
+    assert host.check_output("systemctl is-system-running --wait") == "running"
+
+
+def test_it_is_no_other_machine(host: Host) -> None:
+    identity = ["cat", "/etc/ssh/ssh_host_ed25519_key.pub", "/etc/machine-id"]
+    names = docker("ps", "--filter", "label=gym.platform=molecule", "--format", "{{.Names}}").split()
+    others = [docker("exec", name, *identity) for name in names if name != container_of(host)]
+    assert len(others) == 2
+    assert host.check_output(" ".join(identity)) not in others
+
+
+def test_its_image_holds_no_key(host: Host) -> None:
+    keys = "ls /etc/ssh/ssh_host_* /home/ansible/.ssh/* 2>/dev/null || true"
+    assert docker("run", "--rm", "--network=none", image_of(host), "sh", "-c", keys) == ""
+
+
+def test_its_image_starts_nothing_that_is_baked_in(host: Host) -> None:
+    """Asked of the image, because other scenarios may have started services on the host."""
+    baked = "redis-server patroni etcd haproxy pgbouncer docker"
+    script = f"systemctl --root=/ is-enabled {baked} ssh || true"
+    answers = docker("run", "--rm", "--network=none", image_of(host), "sh", "-c", script).split()
+    assert answers == ["disabled"] * len(baked.split()) + ["enabled"]
+
+
+def test_it_reboots_from_inside_and_keeps_its_files(host: Host) -> None:
+    boot, name = host.check_output("cat /proc/sys/kernel/random/boot_id"), host.check_output("hostname")
+    host.check_output("echo 192.0.2.7 kept.example >> /etc/hosts")
+    try:
+        host.run("shutdown -r now")
+        until(lambda: reachable(host) and host.check_output("cat /proc/sys/kernel/random/boot_id") != boot)
+        assert host.check_output("getent hosts kept.example").startswith("192.0.2.7")
+        assert host.check_output("hostname") == name
+    finally:
+        host.run("sed -i '/kept.example/d' /etc/hosts")
+
+
+def test_a_killed_host_stays_down_until_it_is_started(host: Host) -> None:
+    container = container_of(host)
+    docker("kill", container)
+    try:
+        until(lambda: docker("inspect", "--format", "{{.State.Status}}", container) == "exited")
+        # The engine restarts what it restarts within 100 ms.
+        with pytest.raises(AssertionError):
+            until(lambda: docker("inspect", "--format", "{{.State.Status}}", container) != "exited", seconds=1)
+    finally:
+        docker("start", container)
+        until(lambda: reachable(host))
+
+
+def test_it_runs_containers_of_its_own(host: Host) -> None:
+    was_running = host.service("docker").is_running
+    host.check_output("systemctl start docker")
+    try:
+        # There is no registry to take an image from: one program and the two libraries that it needs are enough.
+        libraries = "usr/lib64/ld-linux-x86-64.so.2 usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+        files = f"usr/bin/true lib64 {libraries} usr/lib/x86_64-linux-gnu/libc.so.6"
+        host.check_output(f"tar -C / -c {files} | docker import - probe")
+        host.check_output("docker run --rm --network=none --memory=32m probe /usr/bin/true")
+    finally:
+        host.run("docker rmi --force probe")
+        if not was_running:
+            host.run("systemctl stop docker.socket docker.service containerd.service")
