@@ -1,0 +1,83 @@
+"""Every bad value is one sentence that names its variable."""
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from gym_api.settings import DatabaseSettings, FaultSettings, Reader, Settings, SettingsError, Use
+
+GOOD = {
+    "DATABASE_WRITER_URL": "postgresql://gym_app:secret@database.gym.internal:5000/gym?sslmode=verify-full",
+    "DATABASE_READER_URL": "postgresql://gym_app:secret@database.gym.internal:5001/gym?sslmode=verify-full",
+    "REDIS_SENTINELS": "cache-1:26379,cache-2:26379, queue-1:26379",
+    "REDIS_PRIMARY_NAME": "gym-cache",
+    "REDIS_SESSIONS_USERNAME": "sessions",
+    "REDIS_SESSIONS_PASSWORD": "a",
+    "REDIS_RATE_LIMIT_USERNAME": "rate_limit",
+    "REDIS_RATE_LIMIT_PASSWORD": "b",
+    "REDIS_NOTIFICATIONS_USERNAME": "notifications",
+    "REDIS_NOTIFICATIONS_PASSWORD": "c",
+    "REDIS_ATTENDANCE_USERNAME": "attendance",
+    "REDIS_ATTENDANCE_PASSWORD": "d",
+    "CA_FILE": "/etc/ssl/gym/ca.pem",
+    "QUEUE_ENDPOINT_URL": "http://queue-1:4566",
+    "QUEUE_NOTIFICATIONS": "notifications",
+    "AWS_DEFAULT_REGION": "local-1",
+    "SESSION_SIGNING_KEY": "k" * 32,
+}
+
+
+def test_a_full_environment_is_read() -> None:
+    settings = Settings.parse({**GOOD, "PORT": "8050", "FAULT_LATENCY_MS": "250", "RELEASE_COLOUR": "green"})
+    assert settings.port == 8050
+    assert settings.faults == FaultSettings(error_rate=0, latency_seconds=0.25)
+    assert settings.redis.sentinels == (("cache-1", 26379), ("cache-2", 26379), ("queue-1", 26379))
+    assert settings.redis.users[Use.RATE_LIMIT].username == "rate_limit"
+    assert settings.release.colour == "green"
+    assert conninfo_to_dict(settings.database.writer_url)["sslrootcert"] == "/etc/ssl/gym/ca.pem"
+
+
+def test_a_root_certificate_of_the_url_wins() -> None:
+    url = GOOD["DATABASE_WRITER_URL"] + "&sslrootcert=/other.pem"
+    settings = DatabaseSettings.parse(Reader({**GOOD, "DATABASE_WRITER_URL": url}))
+    assert conninfo_to_dict(settings.writer_url)["sslrootcert"] == "/other.pem"
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_variable_is_named(name: str) -> None:
+    if name == "QUEUE_ENDPOINT_URL":  # without it, boto3 goes to AWS
+        assert Settings.parse({**GOOD, name: ""}).queue.endpoint_url is None
+        return
+    with pytest.raises(SettingsError, match=rf"^{name} is not set\.$"):
+        Settings.parse({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "http", "PORT is 'http'; it must be a number from 1 to 65535."),
+        ("PORT", "0", "PORT is '0'; it must be a number from 1 to 65535."),
+        ("PORT", "80.5", "PORT is 80.5; it must be a whole number."),
+        ("FAULT_ERROR_RATE", "5", "FAULT_ERROR_RATE is '5'; it must be a number from 0 to 1."),
+        ("FAULT_ERROR_RATE", "nan", "FAULT_ERROR_RATE is 'nan'; it must be a number from 0 to 1."),
+        ("FAULT_LATENCY_MS", "-1", "FAULT_LATENCY_MS is '-1'; it must be a number from 0 to 60000."),
+        ("REDIS_SENTINELS", "cache-1", "REDIS_SENTINELS has 'cache-1'; each address must be host:port."),
+        ("REDIS_TLS", "yes", "REDIS_TLS is 'yes'; it must be one of true, false."),
+        ("QUEUE_ENDPOINT_URL", "queue-1", "QUEUE_ENDPOINT_URL is 'queue-1'; it must begin with http:// or https://."),
+        ("SESSION_SIGNING_KEY", "short", "SESSION_SIGNING_KEY is too short; it must have at least 32 characters."),
+        (
+            "DATABASE_WRITER_URL",
+            "nonsense",
+            "DATABASE_WRITER_URL is not a PostgreSQL connection string (postgresql://...).",
+        ),
+    ],
+)
+def test_a_bad_value_is_named(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse({**GOOD, name: value})
+    assert str(caught.value) == sentence
+
+
+def test_no_secret_is_shown() -> None:
+    shown = repr(Settings.parse({**GOOD, "REDIS_SESSIONS_PASSWORD": "hidden-1", "SESSION_SIGNING_KEY": "hidden-2" * 4}))
+    assert "hidden" not in shown
+    assert "secret" not in shown
