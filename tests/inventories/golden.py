@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 ENVIRONMENTS = ("development", "staging", "production")
@@ -32,14 +30,14 @@ def export(environment: str) -> str:
 
 def normalise(inventory: dict[str, Any]) -> str:
     """Write an inventory in one order, so that only a change of content is a change."""
-    return yaml.dump(inventory, sort_keys=True, width=120, default_flow_style=False, explicit_start=True)
+    return json.dumps(inventory, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
     """Write the inventories of all environments."""
     GOLDEN.mkdir(exist_ok=True)
     for environment in ENVIRONMENTS:
-        (GOLDEN / f"{environment}.yml").write_text(export(environment), encoding="utf-8")
+        (GOLDEN / f"{environment}.json").write_text(export(environment), encoding="utf-8")
 
 
 if __name__ == "__main__":

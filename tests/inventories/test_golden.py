@@ -11,13 +11,13 @@ from tests.inventories.golden import ENVIRONMENTS, GOLDEN, ROOT, export, normali
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_inventory_is_the_reviewed_one(environment: str) -> None:
-    reviewed = (GOLDEN / f"{environment}.yml").read_text(encoding="utf-8")
+    reviewed = (GOLDEN / f"{environment}.json").read_text(encoding="utf-8")
     assert export(environment) == reviewed, "run `make golden` and look at what changed"
 
 
 def test_nothing_of_this_machine_is_in_it() -> None:
     for environment in ENVIRONMENTS:
-        reviewed = (GOLDEN / f"{environment}.yml").read_text(encoding="utf-8")
+        reviewed = (GOLDEN / f"{environment}.json").read_text(encoding="utf-8")
         assert str(ROOT) not in reviewed
         assert str(Path.home()) not in reviewed.replace(str(ROOT), "")
 

@@ -79,22 +79,31 @@ def rewrite(readme: str, table: str) -> str:
 def current(role: Path) -> tuple[str, str]:
     """Return the README of a role as it is and as it should be."""
     specification = yaml.safe_load((role / "meta/argument_specs.yml").read_text(encoding="utf-8"))
-    is_now = (role / "README.md").read_text(encoding="utf-8")
     try:
+        is_now = (role / "README.md").read_text(encoding="utf-8")
         return is_now, rewrite(is_now, options_table(specification))
+    except FileNotFoundError:
+        raise MarkerError(f"{role.name}/README.md is missing") from None
     except MarkerError as error:
         raise MarkerError(f"{role.name}/README.md: {error}") from error
 
 
-def main(directory: Path) -> None:
-    """Rewrite the READMEs of all roles in a directory and name those that changed."""
+def main(directory: Path) -> int:
+    """Rewrite the READMEs of all roles in a directory, name those that changed, and fail for those that cannot be."""
+    failed = 0
     for specification in sorted(directory.glob("*/meta/argument_specs.yml")):
         role = specification.parents[1]
-        is_now, should_be = current(role)
+        try:
+            is_now, should_be = current(role)
+        except MarkerError as error:
+            sys.stderr.write(f"{error}\n")
+            failed = 1
+            continue
         if is_now != should_be:
             (role / "README.md").write_text(should_be, encoding="utf-8")
             sys.stdout.write(f"{role.name}/README.md\n")
+    return failed
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -57,10 +57,17 @@ def test_every_option_is_a_row(tmp_path: Path) -> None:
 
 def test_writing_twice_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     role(tmp_path, f"{BEGIN}\n{END}\n")
-    main(tmp_path)
+    assert main(tmp_path) == 0
     assert capsys.readouterr().out == "x/README.md\n"
-    main(tmp_path)
+    assert main(tmp_path) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_one_role_without_a_page_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (role(tmp_path, f"{BEGIN}\n{END}\n").parent / "a/meta").mkdir(parents=True)
+    (tmp_path / "a/meta/argument_specs.yml").write_text(SPECIFICATION.replace("(1\\)", ""))
+    assert main(tmp_path) == 1
+    assert capsys.readouterr() == ("x/README.md\n", "a/README.md is missing\n")
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Every role keeps the contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gym.platform.plugins.module_utils import schema
+
+from tests.contracts import rules
+from tests.project import ROOT, Role, environment, flat, load, placements, plays, roles
+
+OF_ONE_ROLE: list[Callable[[Role], Iterator[str]]] = [
+    rules.files_are_complete,
+    rules.options_are_described,
+    rules.defaults_are_the_documented_ones,
+    rules.readme_is_current,
+    rules.variables_have_the_prefix,
+    rules.files_are_short,
+    rules.commands_are_justified,
+    rules.tasks_have_no_jinja_blocks,
+]
+
+
+def named(value: Any) -> str:
+    return str(getattr(value, "name", None) or getattr(value, "__name__", value))
+
+
+@pytest.mark.parametrize("rule", OF_ONE_ROLE, ids=named)
+@pytest.mark.parametrize("role", roles(), ids=named)
+def test_role_keeps(role: Role, rule: Callable[[Role], Iterator[str]]) -> None:
+    broken = list(rule(role))
+    assert not broken, rule.__doc__
+
+
+@pytest.mark.parametrize("role", roles(), ids=named)
+def test_role_reads_only_its_own_variables(role: Role) -> None:
+    assert not list(rules.roles_read_their_own(role, roles(), schema.nouns()))
+
+
+@pytest.mark.parametrize("role", roles(), ids=named)
+def test_role_has_a_scenario(role: Role) -> None:
+    assert not list(rules.scenario_is_there(role, ROOT / "molecule"))
+
+
+@pytest.mark.parametrize("role", roles(), ids=named)
+def test_role_is_applied_somewhere(role: Role) -> None:
+    assert placements().get(role.name), f"no playbook applies {role.name}"
+
+
+@pytest.mark.parametrize("role", roles(), ids=named)
+def test_what_wiring_hands_over_is_what_the_role_takes(role: Role) -> None:
+    """The role's own argument specification, on the variables that it gets on each host, without the host."""
+    known = environment()
+    options = role.options
+    for host in known.hosts(role.name):
+        templar = known.templar(role, host)
+        given = {name: templar.template(templar.available_variables[name]) for name in options
+                 if name in templar.available_variables}  # fmt: skip
+        result = ArgumentSpecValidator(options).validate(given)
+        assert not result.error_messages, f"{role.name} on {host}: {result.error_messages}"
+
+
+def all_tasks() -> list[dict[str, Any]]:
+    found = [task for role in roles() for _, task in role.tasks()]
+    for _, play in plays():
+        for section in ("pre_tasks", "tasks", "post_tasks", "handlers"):
+            found += flat(play.get(section) or [])
+    return found
+
+
+@pytest.mark.parametrize(("keyword", "most"), [("set_fact", 0.02), ("when", 0.35)])
+def test_state_and_branches_are_rare(keyword: str, most: float) -> None:
+    assert rules.share(all_tasks(), keyword) <= most
+
+
+def test_wiring_sets_options_of_roles_only() -> None:
+    assert not list(rules.wiring_is_for_roles(load(ROOT / "group_vars/all/wiring.yml"), roles()))
