@@ -154,7 +154,6 @@ def parse_show(output: str, names: Sequence[str]) -> dict[str, Actual]:
 def make_plan(wanted: Wanted, actual: Actual, restart: bool, reload: bool) -> Plan:
     """Say which steps lead a unit to what is wanted; restart and reload say that its files changed."""
     steps: list[str] = []
-    missing = actual.load == "not-found"
     if wanted.masked:
         if actual.active in ("active", "reloading", "activating"):
             steps.append("stop")
@@ -163,8 +162,6 @@ def make_plan(wanted: Wanted, actual: Actual, restart: bool, reload: bool) -> Pl
         if not actual.masked:
             steps.append("mask")
         return Plan(wanted, tuple(steps))
-    if missing and not wanted.enabled and wanted.state == "stopped":
-        return Plan(wanted, ())
     if actual.masked:
         steps.append("unmask")
     if wanted.enabled and actual.unit_file not in _ENABLED:

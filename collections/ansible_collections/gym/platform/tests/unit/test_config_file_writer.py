@@ -89,9 +89,10 @@ def test_the_mode_does_not_depend_on_the_umask(place: Place) -> None:
 def test_a_file_is_replaced_in_one_step_and_an_open_reader_keeps_the_old_one(place: Place) -> None:
     (place.etc / "a").write_text("old")
     with (place.etc / "a").open() as reader:
-        place.apply({"path": "a", "text": "new"})
+        place.apply({"path": "a", "text": "new", "mode": "0604"})
         assert reader.read() == "old"
     assert (place.etc / "a").read_text() == "new"
+    assert (place.etc / "a").stat().st_mode & 0o7777 == 0o604
 
 
 def test_one_invalid_file_leaves_everything_as_it_was(place: Place) -> None:
@@ -200,12 +201,12 @@ def test_a_directory_with_something_in_it_is_not_removed(place: Place) -> None:
 def test_a_file_changed_by_hand_is_kept_with_its_mode(place: Place) -> None:
     target = place.etc / "a"
     target.write_text("by hand")
-    target.chmod(0o600)
+    target.chmod(0o640)
     place.written.update({str(target): digest(b"ours")}, [])
     [backup] = place.apply({"path": "a", "text": "new"})
     assert backup.endswith(str(target))
     assert Path(backup).read_text() == "by hand"
-    assert Path(backup).stat().st_mode & 0o777 == 0o600
+    assert Path(backup).stat().st_mode & 0o777 == 0o640
     assert place.backups.stat().st_mode & 0o777 == 0o700
     place.written.update({str(target): digest(b"new")}, [])
     assert place.apply({"path": "a", "text": "newer"}) == []

@@ -171,6 +171,12 @@ def test_mixed_up_or_broken_input_is_one_sentence_without_any_key(authority: Aut
             certificates.sign(request, WANTED, pem, key_pem, NOW)
         assert said in str(refused.value)
         assert "secret" not in str(refused.value)
+    # Somebody else's public key, in a request that its owner did not sign.
+    der = x509.load_pem_x509_csr(request.encode()).public_bytes(serialization.Encoding.DER)
+    mine, theirs = (certificates.public_bytes(one.public_key()) for one in (key, certificates.make_key()[0]))
+    forged = x509.load_der_x509_csr(der.replace(mine, theirs)).public_bytes(serialization.Encoding.PEM).decode()
+    with pytest.raises(CertificateError, match="not signed by its own key"):
+        certificates.sign(forged, WANTED, authority.pem, authority.key, NOW)
     with pytest.raises(CertificateError, match="request for a certificate cannot be read"):
         certificates.sign("nonsense", WANTED, authority.pem, authority.key, NOW)
 
