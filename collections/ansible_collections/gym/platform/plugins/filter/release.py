@@ -21,28 +21,54 @@ def release_plan(
     services: Sequence[Mapping[str, Any]],
     hosts: Mapping[str, str],
     observed: Mapping[str, Sequence[Mapping[str, Any]]],
-    shares: Mapping[str, Any],
+    edges: Sequence[Mapping[str, Any]],
     wish: Mapping[str, Any],
+    domain: str,
 ) -> dict[str, Any]:
     """Compare what runs with what is wanted."""
     try:
-        numbers = {name: int(share) for name, share in shares.items()}
-        return release.as_dictionary(release.plan_release(services, hosts, observed, numbers, release.Wish(**wish)))
+        shares = [{name: int(share) for name, share in edge.items()} for edge in edges]
+        return release.as_dictionary(
+            release.plan_release(services, hosts, observed, shares, release.Wish(**wish), domain)
+        )
     except (release.ReleaseError, TypeError) as error:
         raise AnsibleFilterError(f"The release cannot be planned: {error}") from error
 
 
-def release_problems(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say which hosts did not do a step, and why. A result that does not say that it succeeded did not."""
-    problems = []
-    for host, result in results.items():
-        if result.get("unreachable"):
-            problems.append(f"{host} cannot be reached")
-        elif result.get("skipped"):
-            continue
-        elif result.get("problem", None) != "":
-            problems.append(f"{host}: {result.get('problem') or result.get('msg') or 'gave no answer'}")
-    return problems
+def release_outcome(
+    plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], edges: Sequence[str]
+) -> dict[str, Any]:
+    """Say how the steps went that have been taken so far, from what the hosts answered."""
+    answers = {
+        step: {host: hostvars[host].get(f"__release_docker_{step}", release.NOT_YET) for host in where}
+        for step, where in {
+            "migrated": hosts,
+            "started": hosts,
+            "ready": edges,
+            "smoke": edges,
+            "shifted": edges,
+            "stopped": hosts,
+        }.items()
+    }
+    return release.outcome(plan, answers)
+
+
+def release_job_units(services: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the files and the units that start the jobs at their times."""
+    jobs = [service for service in services if service["kind"] == "job"]
+    return {
+        "files": [
+            {
+                "path": f"/etc/systemd/system/{job['name']}.{kind}",
+                "template": f"job.{kind}.j2",
+                "variables": {"job": job},
+                "units": [f"{job['name']}.timer"] if kind == "timer" else [],
+            }
+            for job in jobs
+            for kind in ("service", "timer")
+        ],
+        "units": [{"name": f"{job['name']}.timer"} for job in jobs],
+    }
 
 
 def live_release(
@@ -60,6 +86,7 @@ class FilterModule:
         return {
             "edge_services": edge_services,
             "live_release": live_release,
+            "release_job_units": release_job_units,
+            "release_outcome": release_outcome,
             "release_plan": release_plan,
-            "release_problems": release_problems,
         }
