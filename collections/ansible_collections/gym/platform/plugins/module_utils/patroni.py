@@ -160,28 +160,55 @@ class Cluster:
 
     def pending_restarts(self) -> list[dict[str, Any]]:
         """Return the members that need a restart of PostgreSQL: replicas first, the leader last."""
-        pending = [member for member in self.members().values() if member.get("pending_restart")]
+        pending = [member for member in self.members().values() if self._is_pending(member)]
         return sorted(pending, key=lambda member: (member.get("role") in LEADER_ROLES, member["name"]))
+
+    def _is_pending(self, member: Mapping[str, Any]) -> bool:
+        # The member knows; what it told etcd is a round old.
+        try:
+            return bool(self._read("patroni", _base(member)).get("pending_restart"))
+        except UnreachableError:
+            # A member that is down starts with the new settings.
+            return False
 
     def restart_what_needs_it(self) -> list[str]:
         """Restart one member after the other, each only when the one before serves again.
 
-        A limit such as max_connections that was lowered is refused by a replica until the leader has the lower value,
-        so that there can be a second round.
+        A replica refuses a limit such as max_connections that was lowered until it has replayed that the leader has the
+        lower value. So there can be a second round.
         """
         restarted: list[str] = []
         for _ in range(2):
             for member in self.pending_restarts():
+                name = str(member["name"])
+                self._wait(f"the catching up of {name}", partial(self._has_caught_up, name))
                 status, answer = self._api("POST", f"{_base(member)}/restart", {"restart_pending": True})
                 # 503: the restart was already made, or another one is under way.
                 if status not in (200, 503):
-                    raise PatroniError(f"Patroni refused to restart {member['name']} with {status}: {answer}")
-                self._wait(f"the restart of {member['name']}", partial(self._serves, member["name"]))
-                restarted.append(str(member["name"]))
+                    raise PatroniError(f"Patroni refused to restart {name} with {status}: {answer}")
+                self._wait(f"the restart of {name}", partial(self._serves, name))
+                restarted.append(name)
         if pending := self.pending_restarts():
             names = ", ".join(member["name"] for member in pending)
             raise PatroniError(f"After two rounds still to be restarted: {names}. `patronictl list` shows why.")
         return restarted
+
+    def _has_caught_up(self, name: str) -> bool:
+        """Tell whether a member has replayed all that the leader had written when it was asked."""
+        leader, member = self.leader(), self.members().get(name)
+        if leader is None or member is None:
+            return False
+        if leader["name"] == name:
+            return True
+        written = self._position(leader, "location")
+        if written is None:
+            return False
+        self._wait(f"the replay on {name}", lambda: (self._position(member, "replayed_location") or -1) >= written)
+        return self._serves(name)
+
+    def _position(self, member: Mapping[str, Any], which: str) -> int | None:
+        position = self._read("patroni", _base(member)).get("xlog", {}).get(which)
+        return None if position is None else int(position)
 
 
 def _base(member: Mapping[str, Any]) -> str:
