@@ -53,8 +53,8 @@ def platform_status(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     _mark_live(found)
     rows = [_row(item["host"], item) for item in found]
     problems = [
-        f"{row['host']}: {row['service']} {row['colour']}".rstrip()
-        + f" is {row['state']}"
+        f"{row['host']} {row['service']} {row['colour']}".rstrip()
+        + f": {row['state']}"
         + (f" ({row['detail']})" if row["detail"] else "")
         for row in rows
         if row["healthy"] == "NO"
