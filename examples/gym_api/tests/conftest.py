@@ -41,6 +41,12 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30) -> 
     raise AssertionError(f"{what} did not happen within {seconds} s; last error: {last!r}")
 
 
+def listens(host: str, port: int) -> bool:
+    """Tell that somebody takes connections, or raise."""
+    with socket.create_connection((host, port), 1):
+        return True
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
@@ -104,7 +110,7 @@ def ready(address: str, postgresql: int, sentinel: int) -> Stores:
             return True
 
     wait_until("PostgreSQL", connects)
-    wait_until("Sentinel", lambda: socket.create_connection((address, sentinel), 1).close() is None)
+    wait_until("Sentinel", lambda: listens(address, sentinel))
     return Stores(database, f"{address}:{sentinel}")
 
 
@@ -165,7 +171,7 @@ def queue_endpoint() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until("moto", lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 60)
+            wait_until("moto", lambda: listens("127.0.0.1", port), 60)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -236,7 +242,7 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
 
         def answers() -> bool:
             assert process.poll() is None, f"{command} ended with {process.returncode}"
-            return socket.create_connection(("127.0.0.1", port), 1).close() is None
+            return listens("127.0.0.1", port)
 
         wait_until(command, answers, 60)
         return Process(process, port)

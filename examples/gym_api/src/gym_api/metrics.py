@@ -1,6 +1,9 @@
 """The six metrics of the platform, and the few that explain them."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+# When a series began is of no use to anybody here, and would double their number.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 

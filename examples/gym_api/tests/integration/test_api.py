@@ -178,7 +178,12 @@ async def test_a_session_lives_thirty_days_and_ends_when_told(client: Client, gy
     assert (await client.http.get("/v1/members", headers=staff)).status_code == 401
 
 
-async def test_wrong_logins_are_refused_and_counted(client: Client, gym: Gym, other_gym: Gym) -> None:
+async def test_wrong_logins_are_refused_and_counted(
+    client: Client, gym: Gym, other_gym: Gym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A limit fails open when Redis takes too long, and here it may: the machine is busy with tests.
+    monkeypatch.setattr("gym_api.cache._SOFT_SECONDS", 10)
+
     async def log_in(**body: str) -> int:
         full = {"tenant": gym.slug, "user_name": "demo", "password": gym.password, **body}
         return (await client.http.post("/v1/sessions", json=full)).status_code
@@ -195,8 +200,15 @@ async def test_wrong_logins_are_refused_and_counted(client: Client, gym: Gym, ot
 
 
 async def test_a_rate_limit_is_for_one_kiosk_and_one_hour(
-    settings: Settings, database: Database, cache: Cache, gym: Gym, other_gym: Gym, redis: Any
+    settings: Settings,
+    database: Database,
+    cache: Cache,
+    gym: Gym,
+    other_gym: Gym,
+    redis: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("gym_api.cache._SOFT_SECONDS", 10)
     client = client_of(dataclasses.replace(settings, requests_per_hour=3), database, cache)
     assert [(await client.check_in(gym)).status_code for _ in range(5)] == [201, 201, 201, 429, 429]
     assert (await client.check_in(other_gym)).status_code == 201
@@ -215,7 +227,10 @@ def hits() -> dict[str, float]:
     }
 
 
-async def test_attendance_is_cached_for_a_day_and_until_the_next_check_in(client: Client, gym: Gym, redis: Any) -> None:
+async def test_attendance_is_cached_for_a_day_and_until_the_next_check_in(
+    client: Client, gym: Gym, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gym_api.cache._SOFT_SECONDS", 10)
     staff = await client.log_in(gym)
 
     async def attendance() -> dict[str, Any]:
@@ -237,7 +252,10 @@ async def test_attendance_is_cached_for_a_day_and_until_the_next_check_in(client
     assert all(0 < redis.ttl(key) <= 86400 for key in keys)
 
 
-async def test_a_count_that_raced_with_a_check_in_is_never_read(cache: Cache, gym: Gym) -> None:
+async def test_a_count_that_raced_with_a_check_in_is_never_read(
+    cache: Cache, gym: Gym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gym_api.cache._SOFT_SECONDS", 10)
     day = datetime.now(UTC).date()
 
     async def slow() -> dict[str, int]:
