@@ -35,6 +35,14 @@ def release_plan(
         raise AnsibleFilterError(f"The release cannot be planned: {error}") from error
 
 
+def release_command(live: Mapping[str, Any], wish: Mapping[str, Any], command: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe a container that runs a command to its end in the image of the live release."""
+    if not live:
+        raise AnsibleFilterError("Nothing is released yet, so there is no image to run in: run playbooks/deploy.yml.")
+    wanted = release.Wish(**{**wish, "digest": live["digest"], "version": live["version"]})
+    return [release.one_off("command", command, wanted)]
+
+
 def release_outcome(
     plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], edges: Sequence[str]
 ) -> dict[str, Any]:
@@ -86,6 +94,7 @@ class FilterModule:
         return {
             "edge_services": edge_services,
             "live_release": live_release,
+            "release_command": release_command,
             "release_job_units": release_job_units,
             "release_outcome": release_outcome,
             "release_plan": release_plan,

@@ -163,16 +163,10 @@ def instance(service: Record, place: Place, colour: str, wish: Wish, address: st
     return record
 
 
-def migration(wish: Wish, address: str) -> dict[str, Any]:
-    """Describe the container that brings the schema to the wanted version, before any instance of it starts."""
-    service = {
-        "name": "migration",
-        "kind": "job",
-        "command": wish.migration_command,
-        "cpu": 1.0,
-        "memory_mb": 256,
-    }
-    return instance(service, Place("", 0), "", wish, address)
+def one_off(name: str, command: Sequence[str], wish: Wish) -> dict[str, Any]:
+    """Describe a container that runs a command to its end, such as the one that brings the schema up to date."""
+    service = {"name": name, "kind": "job", "command": command, "cpu": 1.0, "memory_mb": 256}
+    return instance(service, Place("", 0), "", wish, "")
 
 
 def live_colour(service: Record, observed: Sequence[Record], share: int) -> str:
@@ -287,7 +281,7 @@ def plan_release(
             plan.backends["new"].append(f"{name}_{target}")
             plan.smoke.append({"name": name, "hostname": f"{service['hostname']}.{domain}", "colour": target})
     if wish.migration_command and any(plan.start.values()):
-        plan.migration = [migration(wish, next(iter(hosts.values())))]
+        plan.migration = [one_off("migration", wish.migration_command, wish)]
     for host, names in current.items():
         plan.retire[host] = sorted(set(names) - keep.get(host, set()))
     return plan
