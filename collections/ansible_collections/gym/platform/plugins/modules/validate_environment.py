@@ -20,7 +20,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Check every noun, the policy and what the roles are given
+- name: Check the form of every noun, then the policy
   gym.platform.validate_environment:
 """
 
