@@ -113,7 +113,10 @@ class Engine:
 
     def resolve(self, reference: str, credentials: Credentials) -> str:
         """Return the digest that a tag stands for at this moment, as the registry tells it."""
-        answer = self.call("GET", f"/distribution/{reference}/json", headers=credentials.header())
+        try:
+            answer = self.call("GET", f"/distribution/{reference}/json", headers=credentials.header())
+        except EngineError as error:
+            raise EngineError(f"the registry does not give image {reference}: {error}") from error
         return str(json.loads(answer)["Descriptor"]["digest"])
 
     def pull(self, image: str, credentials: Credentials) -> bool:

@@ -1,0 +1,1 @@
+../../haproxy/files/load.py

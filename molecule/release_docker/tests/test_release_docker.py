@@ -1,0 +1,176 @@
+"""Releases as the one who runs them and the clients of the service see them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from testinfra.host import Host
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+SCENARIO = Path(__file__).parents[1]
+NAME = "shop.molecule.localhost"
+FORMAT = '{{.Names}} {{.Label "gym.platform.version"}} {{.State}}'
+
+
+class Place:
+    """The edge, the hosts with containers, and a person who releases."""
+
+    def __init__(self, inventory: str) -> None:
+        self.inventory = inventory
+        runner = AnsibleRunner(inventory)
+        names = sorted(runner.get_hosts("all"))
+        self.edge, *self.hosts = (
+            testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
+        )
+        self.address = runner.get_variables(names[0])["ansible_host"]
+
+    def release(self, version: str, *options: str) -> tuple[int, str]:
+        """Release as the playbook does; return the exit status and what was printed."""
+        command = ["ansible-playbook", "--inventory", self.inventory, str(SCENARIO / "release.yml")]
+        done = subprocess.run(
+            [*command, "--extra-vars", f"version={version}", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def running(self, host: Host) -> dict[str, str]:
+        """Return the running containers of a host with their versions."""
+        lines = host.check_output(f"docker ps --filter label=gym.platform.service --format '{FORMAT}'").splitlines()
+        return {name: version for name, version, _ in (line.split() for line in lines)}
+
+    def colours(self) -> set[str]:
+        """Return the colours of the web service that have containers anywhere."""
+        return {name.split("-")[-1] for host in self.hosts for name in self.running(host) if "worker" not in name}
+
+    def version(self) -> str:
+        """Return what clients are answered."""
+        to = f"--resolve {NAME}:443:{self.address} --cacert /etc/ssl/gym/ca.pem"
+        answer: dict[str, Any] = json.loads(self.hosts[0].check_output(f"curl -sS {to} https://{NAME}/version"))
+        return str(answer["version"])
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    found = Place(request.config.getoption("--ansible-inventory"))
+    yield found
+    # The next run of converge finds what the first one left.
+    found.release("good-1")
+
+
+def test_a_release_runs_and_answers(place: Place) -> None:
+    code, text = place.release("good-1")
+    assert code == 0, text
+    assert place.version() == "good-1"
+    assert len(place.colours()) == 1
+
+
+def test_the_same_release_again_changes_nothing_and_tells_no_secret(place: Place) -> None:
+    before = [place.running(host) for host in place.hosts]
+    code, text = place.release("good-1", "-vvv", "--diff")
+    assert code == 0, text
+    assert "Version good-1 runs already" in text
+    assert set(re.findall(r"changed=(\d+)", text)) == {"0"}
+    assert "planted" not in text
+    assert [place.running(host) for host in place.hosts] == before
+
+
+def test_a_container_is_closed(place: Place) -> None:
+    host = place.hosts[0]
+    (name,) = (name for name in place.running(host) if "worker" not in name)
+
+    def python(program: str) -> tuple[int, str]:
+        done = host.run(f"docker exec {name} /usr/bin/python3 -c '{program}'")
+        return done.rc, done.stdout + done.stderr
+
+    assert "Read-only file system" in python('open("/opt/x", "w")')[1]
+    assert python('open("/tmp/x", "w")')[0] == 0
+    status = python('print(open("/proc/self/status").read())')[1]
+    assert re.search(r"^Uid:\s+10001\s", status, re.MULTILINE)
+    assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+    assert python("bytearray(200 * 1024 * 1024)")[0] != 0, "64 MB are the limit"
+    # The port is on the private address and nowhere else.
+    assert host.run("curl -sS --max-time 2 http://127.0.0.1:8200/ http://127.0.0.1:8250/").rc == 7
+
+
+def test_a_new_version_replaces_the_old_one_and_no_request_fails(place: Place) -> None:
+    (old,) = place.colours()
+    with ThreadPoolExecutor() as pool:
+        # The load outlives the release: its last answers are the new version's.
+        load = f"timeout 120 python3 /opt/molecule/load.py {place.address} {NAME} /version 45 40"
+        running = pool.submit(place.edge.check_output, load)
+        code, text = place.release("good-2")
+        found = json.loads(running.result())
+    assert code == 0, text
+    assert "good-2 is live" in text
+    assert "before it good-1" in text
+    assert set(found["statuses"]) == {"200"}, found
+    assert set(found["answers"]) == {"good-1", "good-2"}, found
+    assert place.colours() == ({"blue", "green"} - {old})
+    assert {version for host in place.hosts for version in place.running(host).values()} == {"good-2"}
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("ends", "stopped with exit code 1"),
+        ("lies", "answered by version another, not lies"),
+        ("root", "runs as root"),
+        ("nowhere", "the registry does not give image"),
+    ],
+)
+def test_a_bad_version_never_gets_traffic_and_goes_away(place: Place, version: str, reason: str) -> None:
+    before = [place.running(host) for host in place.hosts]
+    code, text = place.release(version)
+    assert code != 0
+    assert reason in text
+    assert place.version() == "good-2"
+    assert [place.running(host) for host in place.hosts] == before
+
+
+def test_a_version_that_never_gets_ready_is_not_let_in(place: Place) -> None:
+    code, text = place.release("refuses", "--extra-vars", '{"release_docker_ready_timeout_seconds": 12}')
+    assert code != 0
+    assert "After 12 s:" in text
+    assert "L7STS" in text, "what HAProxy's health check was answered is told"
+    assert place.version() == "good-2"
+
+
+def test_a_lost_container_is_put_back_without_a_switch(place: Place) -> None:
+    (colour,) = place.colours()
+    place.hosts[1].check_output(f"docker rm --force shop-{colour}")
+    code, text = place.release("good-2")
+    assert code == 0, text
+    assert place.colours() == {colour}
+    assert f"shop-{colour}" in place.running(place.hosts[1])
+
+
+def test_a_job_is_run_by_its_timer_on_one_host(place: Place) -> None:
+    first, second = place.hosts
+    assert first.check_output("systemctl is-active shop-report.timer") == "active"
+    assert second.run("systemctl is-active shop-report.timer").rc != 0
+    first.check_output("systemctl start shop-report.service")
+    assert first.check_output("docker logs --tail 1 shop-report") == "report of good-2"
+
+
+def test_services_are_back_after_a_reboot_of_their_engine(place: Place) -> None:
+    host = place.hosts[1]
+    before = place.running(host)
+    host.check_output("systemctl restart docker")
+    host.check_output(
+        'timeout 20 sh -c \'until curl -sf http://$(hostname -I | cut -d" " -f1):8200/ || '
+        'curl -sf http://$(hostname -I | cut -d" " -f1):8250/; do sleep 0.3; done\''
+    )
+    assert place.running(host) == before
