@@ -301,7 +301,7 @@ def creation(record: Record, secrets: Mapping[str, str]) -> dict[str, Any]:
         request["Healthcheck"] = {
             "Test": ["CMD", *record["health"]],
             "Interval": 5 * SECOND_NS,
-            "Timeout": 4 * SECOND_NS,
+            "Timeout": 10 * SECOND_NS,
             "Retries": 3,
             "StartPeriod": 30 * SECOND_NS,
         }
