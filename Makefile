@@ -78,6 +78,10 @@ golden: $(VENV) ## write the exported inventories anew, to be reviewed
 readmes: $(VENV) ## write the tables of options in the roles' READMEs
 	python -m ansible_collections.gym.platform.plugins.module_utils.options_table roles
 
+picture: $(VENV) ## draw docs/architecture.svg anew from the inventory
+	python -m ansible_collections.gym.platform.plugins.module_utils.architecture inventories/development \
+	    > docs/architecture.svg
+
 collection: $(VENV) ## build the collection's tarball, with the roles in it
 	rm -rf build/collection && mkdir -p build/collection
 	cp -RL collections/ansible_collections/gym/platform build/collection/source
@@ -120,4 +124,4 @@ apt:
 
 .NOTPARALLEL:
 .PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate show-config \
-	golden readmes collection requirements help controller apt
+	golden readmes picture collection requirements help controller apt
