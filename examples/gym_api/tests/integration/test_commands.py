@@ -138,7 +138,8 @@ def test_the_api_finishes_requests_in_flight(
     gym: Gym, start: Callable[..., Process], admin: psycopg.Connection[Any]
 ) -> None:
     api = start("api")
-    assert httpx.get(f"{api.address}/readyz", timeout=10).json() == {"status": "ready", "down": []}
+    ready = {"status": "ready", "down": []}
+    wait_until("readiness", lambda: httpx.get(f"{api.address}/readyz", timeout=10).json() == ready)
 
     def check_in() -> httpx.Response:
         return httpx.post(

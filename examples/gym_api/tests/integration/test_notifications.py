@@ -210,4 +210,5 @@ async def test_the_worker_tells_depth_and_heartbeats(
     assert f'gym_queue_messages{{queue="{name}-dead"}} 0.0' in text
     assert f'gym_kiosk_heartbeat_timestamp_seconds{{tenant="{gym.slug}"}}' in text
     assert httpx.get(f"{worker.address}/version").json() == {"version": "test", "colour": "green"}
-    assert httpx.get(f"{worker.address}/readyz").json() == {"status": "ready", "down": []}
+    ready = {"status": "ready", "down": []}
+    await asyncio.to_thread(wait_until, "readiness", lambda: httpx.get(f"{worker.address}/readyz").json() == ready)
