@@ -53,7 +53,7 @@ class Ansible:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,  # only a guard: twenty tasks take ten seconds on a machine at rest
         )
         # With -v, Ansible says more before the report and after it.
         lines = done.stdout.splitlines()
