@@ -1,4 +1,4 @@
-"""The picture of an environment, drawn from its inventory and from the noun `firewall`: what runs, and who may reach whom.
+"""The picture of an environment, drawn from its inventory and from the noun `firewall`: who may reach whom.
 
 python -m ansible_collections.gym.platform.plugins.module_utils.architecture inventories/development
 """
@@ -33,7 +33,8 @@ WORDS = {"anywhere": "kiosks, staff, engineers"}
 HATS = {"sentinel": "cache"}
 STYLE = (
     "text{font:13px sans-serif;fill:#1b1f24}.name{font-weight:bold}.port{font-size:11px;fill:#57606a}"
-    ".box{fill:#f6f8fa;stroke:#57606a}.flow{stroke:#0969da;fill:none}.watch{stroke:#8c959f;stroke-dasharray:4 3;fill:none}"
+    ".box{fill:#f6f8fa;stroke:#57606a}.flow{stroke:#0969da;fill:none}"
+    ".watch{stroke:#8c959f;stroke-dasharray:4 3;fill:none}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.port{fill:#9198a1}.box{fill:#151b23;stroke:#9198a1}}"
 )
 
