@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,13 @@ def auth_file(registry: str, username: str, password: str) -> str:
     """Return what skopeo reads instead of a password on its command line."""
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
     return json.dumps({"auths": {registry: {"auth": token}}})
+
+
+def skopeo_reason(stderr: str) -> str:
+    """Return what the last line of skopeo's log says, without the log's decoration."""
+    lines = stderr.strip().splitlines() or ["skopeo said nothing"]
+    found = re.search(r'msg="((?:[^"\\]|\\.)*)"', lines[-1])
+    return found[1].replace('\\"', '"') if found else lines[-1]
 
 
 def record(name: str, version: str, image_id: str, digest: str | None) -> dict[str, Any]:

@@ -262,8 +262,7 @@ class Registry:
             raise self._error("given the image", result.stderr)
 
     def _error(self, what: str, stderr: str) -> BuildError:
-        last = stderr.strip().splitlines()[-1:] or ["skopeo said nothing"]
-        return BuildError(f"The registry {self._address} could not be {what}: {last[0]}")
+        return BuildError(f"The registry {self._address} could not be {what}: {image.skopeo_reason(stderr)}")
 
     @staticmethod
     def _skopeo(command: list[str]) -> subprocess.CompletedProcess[str]:
