@@ -31,8 +31,8 @@ hosts: $(VENV) controller ## start the local hosts alone
 status: $(VENV) ## show what runs where, which version, healthy or not
 	$(PLAYBOOK) playbooks/status.yml
 
-clean: down molecule-down ## remove the cached images and tools as well
-	docker images --quiet --filter label=gym.platform=image | sort -u | xargs --no-run-if-empty docker rmi --force
+clean: molecule-down ## remove the cached images and tools as well
+	$(PLAYBOOK) playbooks/clean.yml
 	rm -rf .cache .venv
 
 ##@ Proof

@@ -128,8 +128,9 @@ def explain(trouble: str, place: str) -> str:
     if DISK_FULL.search(trouble):
         return f"The disk is full: {place} has no space left; free some and run this again."
     lines = [line.strip() for line in trouble.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(E: |ERROR|error|fatal)", line)] or lines[-3:]
-    return " | ".join(telling[-3:]) or "nothing was said about why"
+    # The first complaint is the cause, and the later ones are what followed from it.
+    telling = [line for line in lines if re.match(r"(E: |ERROR|error|fatal)", line)][:1] or lines[-3:]
+    return " | ".join(telling) or "nothing was said about why"
 
 
 def _normal(certificate: str) -> str:

@@ -12,10 +12,14 @@ description:
   - Both images are named by a hash of all that they depend on, and are built only when no image of that name exists.
   - It may be interrupted at any time. The next run builds what is missing.
 options:
-  suite:
-    description: The Debian release.
+  state:
+    description: Whether the image is there, or whether all images that were ever built here are gone.
     type: str
-    required: true
+    choices: [present, absent]
+    default: present
+  suite:
+    description: The Debian release. Required for O(state=present).
+    type: str
   sources:
     description: Lines of C(sources.list). The machine's own for this release when empty.
     type: list
@@ -25,7 +29,7 @@ options:
     description: Packages of the plain image.
     type: list
     elements: str
-    required: true
+    default: []
   packages:
     description: Packages that are baked in.
     type: list
@@ -36,9 +40,8 @@ options:
     type: dict
     default: {}
   files:
-    description: The directory with C(image/), C(prepare.sh) and C(bake.sh).
+    description: The directory with C(image/), C(prepare.sh) and C(bake.sh). Required for O(state=present).
     type: path
-    required: true
   cache:
     description: Where the build takes place, and where its logs are kept.
     type: path
@@ -70,12 +73,12 @@ RETURN = r"""
 image:
   description: Name of the image to start hosts from.
   type: str
-  returned: always
+  returned: when O(state=present)
   sample: gym-host:baked-0123456789ab
 built:
   description: The images that were built, with the seconds that each took.
   type: dict
-  returned: always
+  returned: when O(state=present)
 """
 
 import contextlib
@@ -278,6 +281,14 @@ class Builder:
                 if tag.startswith(f"{image.REPOSITORY}:") and tag not in keep:
                     self._engine.call("DELETE", f"/images/{quote(tag)}", accept=(404, 409))
 
+    def remove_all(self, check: bool) -> bool:
+        """Remove every image that carries our label; one that a host of another environment uses stays."""
+        found = self._engine.call("GET", "/images/json", {"filters": {"label": [image.LABEL]}})
+        if not check:
+            for record in found:
+                self._engine.call("DELETE", f"/images/{quote(record['Id'])}", {"force": 1}, accept=(404, 409))
+        return bool(found)
+
     def _drain(self, path: str, query: dict[str, Any], body: Any) -> None:
         log = self._cache / ("bake.log" if path == "/build" else "import.log")
         said: list[str] = []
@@ -292,72 +303,80 @@ class Builder:
             raise BuildError(f"Building the image of the local hosts failed: {reason} (log: {log})") from error
 
 
-def timed(built: dict[str, float], tag: str, started: float) -> None:
-    """Note how long an image took."""
-    built[tag] = round(time.monotonic() - started, 1)
+def describe(options: dict[str, Any]) -> tuple[image.Base, image.Bake]:
+    """Gather all that the two images depend on."""
+    files = Path(options["files"])
+    machine = Machine(options["suite"], options["sources"])
+    overlay = files / "image"
+    own = {str(path.relative_to(overlay)): path.read_bytes() for path in overlay.rglob("*") if path.is_file()}
+    base = image.Base(
+        suite=options["suite"],
+        sources=machine.sources(),
+        packages=tuple(options["base_packages"]),
+        files={**machine.files(), **own},
+        script=(files / "prepare.sh").read_bytes(),
+    )
+    bake = image.Bake(
+        base=base.tag,
+        packages=tuple(options["packages"]),
+        requirements={role: Path(path).read_bytes() for role, path in options["requirements"].items()},
+        script=(files / "bake.sh").read_bytes(),
+    )
+    return base, bake
+
+
+def present(builder: Builder, options: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Have the image there; return the module's answer."""
+    base, bake = describe(options)
+    wanted = bake.tag if options["baked"] else base.tag
+    if builder.has(wanted):
+        return {"changed": False, "image": wanted, "built": {}}
+    built: dict[str, float] = {}
+    if not check:
+        builder.require_space()
+        started = time.monotonic()
+        if not builder.has(base.tag):
+            builder.plain(base, Path(options["files"]))
+            built[base.tag] = round(time.monotonic() - started, 1)
+            started = time.monotonic()
+        if options["baked"]:
+            builder.baked(bake, options["requirements"])
+            built[bake.tag] = round(time.monotonic() - started, 1)
+        builder.forget_others({base.tag, bake.tag})
+    return {"changed": True, "image": wanted, "built": built}
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "suite": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "suite": {"type": "str"},
             "sources": {"type": "list", "elements": "str", "default": []},
-            "base_packages": {"type": "list", "elements": "str", "required": True},
+            "base_packages": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "requirements": {"type": "dict", "default": {}},
-            "files": {"type": "path", "required": True},
+            "files": {"type": "path"},
             "cache": {"type": "path", "required": True},
             "baked": {"type": "bool", "default": True},
             "socket": {"type": "path", "default": DEFAULT_SOCKET},
         },
+        required_if=[("state", "present", ("suite", "files"))],
         supports_check_mode=True,
     )
     options = module.params
-    files = Path(options["files"])
     # A build is much longer than a call: half an hour without a word means that it hangs.
     builder = Builder(Engine(options["socket"], timeout=1800), Path(options["cache"]))
-    built: dict[str, float] = {}
     try:
-        machine = Machine(options["suite"], options["sources"])
-        own = {
-            str(path.relative_to(files / "image")): path.read_bytes()
-            for path in (files / "image").rglob("*")
-            if path.is_file()
-        }
-        base = image.Base(
-            suite=options["suite"],
-            sources=machine.sources(),
-            packages=tuple(options["base_packages"]),
-            files={**machine.files(), **own},
-            script=(files / "prepare.sh").read_bytes(),
-        )
-        bake = image.Bake(
-            base=base.tag,
-            packages=tuple(options["packages"]),
-            requirements={role: Path(path).read_bytes() for role, path in options["requirements"].items()},
-            script=(files / "bake.sh").read_bytes(),
-        )
-        wanted = [base.tag, bake.tag] if options["baked"] else [base.tag]
-        missing = [tag for tag in wanted if not builder.has(tag)]
-        # The plain image may be gone while the baked one, made from it, is there.
-        if wanted[-1] not in missing:
-            missing = []
-        if missing and not module.check_mode:
-            builder.require_space()
-            for tag in missing:
-                started = time.monotonic()
-                if tag == base.tag:
-                    builder.plain(base, files)
-                else:
-                    builder.baked(bake, options["requirements"])
-                timed(built, tag, started)
-            builder.forget_others({base.tag, bake.tag})
+        if options["state"] == "present":
+            answer = present(builder, options, module.check_mode)
+        else:
+            answer = {"changed": builder.remove_all(module.check_mode)}
     except (BuildError, EngineError) as error:
-        module.fail_json(msg=str(error), built=built)
+        module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=image.explain(str(error), str(error.filename or options["cache"])), built=built)
-    module.exit_json(changed=bool(missing), image=wanted[-1], built=built)
+        module.fail_json(msg=image.explain(str(error), str(error.filename or options["cache"])))
+    module.exit_json(**answer)
 
 
 if __name__ == "__main__":
