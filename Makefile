@@ -11,6 +11,7 @@ export PYTHONPATH := $(CURDIR)/collections
 export UV_SYSTEM_CERTS := true
 
 VENV     := .venv/.installed
+SERVICE  := .cache/gym_api/.installed
 UV       := .cache/uv/bin/uv
 PLAYBOOK := ansible-playbook -i inventories/$(ENV)
 PYTEST   := python -m pytest
@@ -37,24 +38,28 @@ clean: molecule-down ## remove the cached images and tools as well
 
 ##@ Proof
 # In this order: what is quick to fail comes first, and pytest's count is the last word.
-test: lint prove molecule up end-to-end ## prove everything, with the local hosts of this machine
+test: lint unit molecule up end-to-end ## prove everything, with the local hosts of this machine
 
-lint: $(VENV) ## check style and types of YAML and Python
+lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	yamllint --strict .
 	ansible-lint --offline
 	ruff check .
 	ruff format --check --diff .
-	mypy collections/ansible_collections/gym/platform/plugins tests molecule examples
+	mypy collections/ansible_collections/gym/platform/plugins tests molecule
+	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/mypy src tests
 
-unit: $(VENV) ## run the unit tests of the collection
-	$(PYTEST) -n auto collections/ansible_collections/gym/platform/tests/unit
-
-prove: $(VENV) ## run every test that needs no host
+unit: $(VENV) $(SERVICE) ## run every test that needs no host, those of the reference service among them
 	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/benchmarks \
 	    collections/ansible_collections/gym/platform/tests/unit tests
+	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/unit
 
 end-to-end: $(VENV) ## test the platform that runs, from outside
 	$(PYTEST) tests/end_to_end
+
+prove: up ## the long proofs, an hour: hosts and processes killed and rebooted under load, the service against real stores
+	$(PYTEST) tests/chaos
+	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker images --quiet --filter label=gym.platform=image | head -n 1)" \
+	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
@@ -103,6 +108,13 @@ $(VENV): requirements.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 .venv
 	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
 	$(UV) pip sync --quiet --require-hashes --python .venv $${index:+--default-index "$$index"} requirements.txt
+	touch $@
+
+# The reference service has its own packages, and its own tests.
+$(SERVICE): examples/gym_api/requirements.txt examples/gym_api/requirements-dev.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python python3 $(dir $@)
+	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
+	$(UV) pip sync --quiet --require-hashes --python $(dir $@) $${index:+--default-index "$$index"} $^
 	touch $@
 
 $(UV):
