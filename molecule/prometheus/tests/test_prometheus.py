@@ -77,7 +77,7 @@ def test_a_group_without_hosts_is_no_error(machines: Machines) -> None:
 
 
 def test_samples_are_kept_for_as_long_as_it_was_said(machines: Machines) -> None:
-    assert machines.get("status/flags")["storage.tsdb.retention.time"] == "7d"
+    assert machines.get("status/flags")["storage.tsdb.retention.time"] in ("7d", "1w")
 
 
 def test_all_rules_can_be_decided(machines: Machines) -> None:
@@ -111,8 +111,9 @@ def test_a_rule_that_cannot_be_read_is_refused_before_it_replaces_the_old_ones(m
     path = "/etc/prometheus/rules/alerts.yml"
     before = host.file(path).content_string
     bad = {"path": path, "content": before.replace(">", ">>"), "validate": "promtool check rules %s"}
-    with pytest.raises(host.ansible.AnsibleException, match="not valid"):
-        host.ansible("gym.platform.config_files", json.dumps({"files": [bad]}), check=False, become=True)
+    answer = host.ansible("gym.platform.config_files", json.dumps({"files": [bad]}), check=False, become=True)
+    assert answer["failed"]
+    assert "not valid" in answer["msg"]
     assert host.file(path).content_string == before
 
 
