@@ -1,4 +1,8 @@
-"""A bounded load: `load.py <address> <host name> <path> <seconds> <requests per second>` prints what came back."""
+"""A load that is steady and bounded; prints what came back.
+
+`load.py <address> <host name> <path> <requests per second> <stop>`: until the file <stop> exists, at most for two
+minutes. The file <stop>.started says that the first answer is there.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ import ssl
 import sys
 import threading
 import time
+from pathlib import Path
 
 ADDRESS, NAME, PATH = sys.argv[1:4]
-SECONDS, RATE = float(sys.argv[4]), float(sys.argv[5])
+RATE, STOP = float(sys.argv[4]), Path(sys.argv[5])
+LONGEST_SECONDS = 120
 THREADS = 4
 CONTEXT = ssl.create_default_context(cafile="/etc/ssl/gym/ca.pem")
 
@@ -28,14 +34,14 @@ class Connection(http.client.HTTPSConnection):
 statuses: collections.Counter[str] = collections.Counter()
 answers: collections.Counter[str] = collections.Counter()
 lock = threading.Lock()
-end = time.monotonic() + SECONDS
+end = time.monotonic() + LONGEST_SECONDS
 
 
 def client() -> None:
     """Send a request, half of them POST, at an even pace, with a new connection now and then."""
     connection = Connection(NAME, timeout=20)
     sent = 0
-    while (start := time.monotonic()) < end:
+    while (start := time.monotonic()) < end and not STOP.exists():
         sent += 1
         if sent % 20 == 0:
             connection.close()
@@ -50,9 +56,13 @@ def client() -> None:
         with lock:
             statuses[status] += 1
             answers[answer] += 1
+        STARTED.touch()
         time.sleep(max(0.0, THREADS / RATE - (time.monotonic() - start)))
 
 
+STOP.unlink(missing_ok=True)
+STARTED = Path(f"{STOP}.started")
+STARTED.unlink(missing_ok=True)
 threads = [threading.Thread(target=client) for _ in range(THREADS)]
 for thread in threads:
     thread.start()

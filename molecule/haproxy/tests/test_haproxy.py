@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ class Door:
         )
         self.client: Host = self.backends[0]
         self.address = runner.get_variables(names[0])["ansible_host"]
+        self.green: int | None = None
 
     def curl(self, path: str = "/", *options: str, host: Host | None = None) -> str:
         """Ask the front door from the client."""
@@ -40,6 +42,23 @@ class Door:
         """Return what the service saw."""
         answer: dict[str, Any] = json.loads(self.curl("/", *options))
         return answer
+
+    @contextmanager
+    def load(self) -> Iterator[dict[str, dict[str, int]]]:
+        """Keep clients busy meanwhile; what they were answered is in the dictionary afterwards."""
+        stop = "/run/molecule-load-stop"
+        found: dict[str, dict[str, int]] = {}
+        with ThreadPoolExecutor() as pool:
+            self.edge.check_output(f"rm -f {stop} {stop}.started")
+            command = f"python3 /opt/molecule/load.py {self.address} {NAME} / 30 {stop}"
+            running = pool.submit(self.edge.check_output, command)
+            try:
+                # The first answers are those of the colour before.
+                self.edge.check_output(f"timeout 20 sh -c 'until test -e {stop}.started; do sleep 0.1; done'")
+                yield found
+            finally:
+                self.edge.check_output(f"touch {stop}")
+                found.update(json.loads(running.result()))
 
     def preview(self, *options: str) -> str:
         """Return the colour that answers at the preview address."""
@@ -52,7 +71,8 @@ class Door:
         result: dict[str, Any] = self.edge.ansible(
             "gym.platform.haproxy_map", f"path={MAP} entries={{'echo':{green}}}", check=False
         )
-        assert "failed" not in result or not result["failed"], result
+        assert result.get("problem") == "", result
+        self.green = green
         return result
 
     def wait(self, backend: str, until: str) -> dict[str, Any]:
@@ -69,11 +89,10 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 
 @pytest.fixture(autouse=True)
-def blue(door: Door) -> Iterator[None]:
+def blue(door: Door) -> None:
     """Each test begins with blue."""
-    door.switch(0)
-    yield
-    door.switch(0)
+    if door.green != 0:
+        door.switch(0)
 
 
 def test_http2_over_tls_with_the_hosts_certificate(door: Door) -> None:
@@ -121,16 +140,14 @@ def test_a_strange_host_name_is_not_found(door: Door) -> None:
 
 
 def test_traffic_is_switched_under_load_and_nothing_fails(door: Door) -> None:
-    load = f"python3 /opt/molecule/load.py {door.address} {NAME} / 12 60"
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(door.edge.check_output, load)
+    with door.load() as found:
         for green in (100, 0, 100):
             door.switch(green)
         door.edge.check_output("systemctl reload haproxy")
-        found = json.loads(running.result())
+        door.wait("echo_blue,echo_green", "up")
     assert set(found["statuses"]) == {"200"}, found
     assert set(found["answers"]) == {"blue", "green"}, found
-    assert sum(found["statuses"].values()) > 100
+    assert sum(found["statuses"].values()) > 50
 
 
 def test_a_share_is_a_share(door: Door) -> None:
@@ -177,11 +194,9 @@ def test_a_colour_without_servers_is_answered_by_the_other(door: Door) -> None:
 
 
 def test_a_server_that_is_lost_costs_no_request(door: Door) -> None:
-    load = f"python3 /opt/molecule/load.py {door.address} {NAME} / 6 40"
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(door.edge.check_output, load)
+    with door.load() as found:
         door.backends[1].check_output("systemctl stop echo-blue")
-        found = json.loads(running.result())
+        time.sleep(5)  # long enough for requests to meet the loss, and for the health checks to see it
     door.backends[1].check_output("systemctl start echo-blue")
     assert door.wait("echo_blue", "up")["problem"] == ""
     refused = sum(count for status, count in found["statuses"].items() if status != "200")
@@ -215,11 +230,12 @@ def test_too_many_requests_of_one_client_are_told_to_come_back(door: Door) -> No
     """Last, because the client is refused for a while afterwards."""
     to = f"--resolve {NAME}:443:{door.address}"
     found = door.client.check_output(
-        f"{CURL} {to} --output /dev/null --write-out '%{{http_code}}\\n' 'https://{NAME}/[1-1200]' | sort | uniq -c"
+        f"{CURL} {to} --parallel --output /dev/null --write-out '%{{http_code}}\\n' 'https://{NAME}/[1-900]'"
+        " | sort | uniq -c"
     )
     counts = {code: int(count) for count, code in (line.split() for line in found.splitlines())}
     assert set(counts) == {"200", "429"}
-    assert counts["200"] <= 1050 + 100, "the limit, and what the ten seconds forgive meanwhile"
+    assert 300 <= counts["200"] <= 600, "the limit is 450; a slow test is forgiven a part of it meanwhile"
     headers = door.curl("/", "--dump-header - --output /dev/null")
     assert headers.startswith("HTTP/2 429")
     assert "retry-after: 10" in headers

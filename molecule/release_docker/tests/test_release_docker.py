@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,22 @@ class Place:
             timeout=180,
         )
         return done.returncode, done.stdout + done.stderr
+
+    @contextmanager
+    def load(self) -> Iterator[dict[str, dict[str, int]]]:
+        """Keep clients busy meanwhile; what they were answered is in the dictionary afterwards."""
+        stop = "/run/molecule-load-stop"
+        found: dict[str, dict[str, int]] = {}
+        with ThreadPoolExecutor() as pool:
+            self.edge.check_output(f"rm -f {stop} {stop}.started")
+            command = f"python3 /opt/molecule/load.py {self.address} {NAME} /version 30 {stop}"
+            running = pool.submit(self.edge.check_output, command)
+            try:
+                self.edge.check_output(f"timeout 20 sh -c 'until test -e {stop}.started; do sleep 0.1; done'")
+                yield found
+            finally:
+                self.edge.check_output(f"touch {stop}")
+                found.update(json.loads(running.result()))
 
     def running(self, host: Host) -> dict[str, str]:
         """Return the running containers of a host with their versions."""
@@ -107,12 +124,9 @@ def test_a_container_is_closed(place: Place) -> None:
 
 def test_a_new_version_replaces_the_old_one_and_no_request_fails(place: Place) -> None:
     (old,) = place.colours()
-    with ThreadPoolExecutor() as pool:
-        # The load outlives the release: its last answers are the new version's.
-        load = f"timeout 120 python3 /opt/molecule/load.py {place.address} {NAME} /version 45 40"
-        running = pool.submit(place.edge.check_output, load)
+    with place.load() as found:
         code, text = place.release("good-2")
-        found = json.loads(running.result())
+        assert place.version() == "good-2"
     assert code == 0, text
     assert "good-2 is live" in text
     assert "before it good-1" in text
