@@ -6,8 +6,8 @@ from psycopg.conninfo import conninfo_to_dict
 from gym_api.settings import DatabaseSettings, FaultSettings, Reader, Settings, SettingsError, Use
 
 GOOD = {
-    "DATABASE_WRITER_URL": "postgresql://gym_app:secret@database.gym.internal:5000/gym?sslmode=verify-full",
-    "DATABASE_READER_URL": "postgresql://gym_app:secret@database.gym.internal:5001/gym?sslmode=verify-full",
+    "DATABASE_WRITER_URL": "postgresql://database.gym.internal:5000/gym?user=gym_app&password=secret&sslmode=verify-full",
+    "DATABASE_READER_URL": "postgresql://database.gym.internal:5001/gym?user=gym_app&password=secret&sslmode=verify-full",
     "REDIS_SENTINELS": "cache-1:26379,cache-2:26379, queue-1:26379",
     "REDIS_PRIMARY_NAME": "gym-cache",
     "REDIS_SESSIONS_USERNAME": "sessions",

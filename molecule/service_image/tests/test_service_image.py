@@ -1,0 +1,39 @@
+"""The image runs as nobody in particular, and carries nothing of the machine that built it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+testinfra_hosts = ["local://"]
+BUILT = Path(__file__).resolve().parents[3] / ".state" / "molecule" / "images" / "gym-api.json"
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    return str(json.loads(BUILT.read_text())["id"])
+
+
+def run(host: Host, image: str, script: str) -> str:
+    locked = "--read-only --cap-drop ALL --security-opt no-new-privileges --network none"
+    return host.check_output(f"docker run --rm {locked} --entrypoint python3 {image} -c %s", script)
+
+
+def test_it_is_not_root(host: Host, image: str) -> None:
+    assert run(host, image, "import os; print(os.getuid(), os.getgid())") == "10001 10001"
+
+
+def test_every_command_of_the_service_is_there(host: Host, image: str) -> None:
+    said = host.check_output(f"docker run --rm --read-only --network none {image} --help")
+    assert all(command in said for command in ("api", "worker", "report", "migrate", "seed"))
+
+
+def test_nothing_of_the_building_machine_is_left(host: Host, image: str) -> None:
+    look = (
+        "import glob; print(glob.glob('/etc/apt/sources.list*') + glob.glob('/etc/pip.conf') + glob.glob('/root/.*'))"
+    )
+    listed = run(host, image, look)
+    assert listed == "[]"
