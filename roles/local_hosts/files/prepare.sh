@@ -20,4 +20,4 @@ systemctl mask --quiet getty.target console-getty.service systemd-udevd.service 
     systemd-ask-password-console.path systemd-ask-password-wall.path \
     systemd-remount-fs.service dev-hugepages.mount sys-kernel-config.mount sys-kernel-debug.mount \
     sys-kernel-tracing.mount sys-fs-fuse-connections.mount
-systemctl enable --quiet ssh.service
+systemctl enable --quiet ssh.service cgroup-writable.service
