@@ -1,6 +1,7 @@
 # The one way in. `make` lists what there is; everything works on the environment ENV.
 ENV  ?= development
 ROLE ?=
+OUT  ?= build/collection
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -87,10 +88,10 @@ picture: $(VENV) ## draw docs/architecture.svg anew from the inventory
 	python -m ansible_collections.gym.platform.plugins.module_utils.architecture inventories/development \
 	    > docs/architecture.svg
 
-collection: $(VENV) ## build the collection's tarball, with the roles in it
-	rm -rf build/collection && mkdir -p build/collection
-	cp -RL collections/ansible_collections/gym/platform build/collection/source
-	ansible-galaxy collection build --force --output-path build/collection build/collection/source
+collection: $(VENV) ## build the collection's tarball, with the roles in it, into OUT
+	rm -rf $(OUT)/source && mkdir -p $(OUT)
+	cp -RL collections/ansible_collections/gym/platform $(OUT)/source
+	ansible-galaxy collection build --force --output-path $(OUT) $(OUT)/source
 
 requirements: $(UV) ## pin requirements.in with hashes into requirements.txt
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
