@@ -150,7 +150,7 @@ def test_a_half_built_set_is_completed(probe: Probe) -> None:
     labels = ["--label", "gym.platform=probe"]
     docker("create", "--name", CONTAINERS[1], *labels, image, "true")
     (probe.state / "ssh" / "known_hosts").unlink()
-    assert probe.apply() == 1
+    assert probe.apply() > 0
     assert probe.complete()
 
 

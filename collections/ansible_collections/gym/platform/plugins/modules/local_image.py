@@ -275,11 +275,12 @@ class Builder:
             self._drain("/build", query, image.build_context(bake, place).getvalue())
 
     def forget_others(self, keep: set[str]) -> None:
-        """Remove earlier images that no host uses, so that the disk does not fill up over the weeks."""
+        """Remove earlier images of ours that no host uses, so that the disk does not fill up over the weeks."""
         for record in self._engine.call("GET", "/images/json", {"filters": {"label": [image.LABEL]}}):
-            for tag in record.get("RepoTags") or []:
-                if tag.startswith(f"{image.REPOSITORY}:") and tag not in keep:
-                    self._engine.call("DELETE", f"/images/{quote(tag)}", accept=(404, 409))
+            # An image without a name is what an interrupted build got to.
+            for name in record.get("RepoTags") or [record["Id"]]:
+                if name not in keep:
+                    self._engine.call("DELETE", f"/images/{quote(name)}", accept=(404, 409))
 
     def remove_all(self, check: bool) -> bool:
         """Remove every image that carries our label; one that a host of another environment uses stays."""
