@@ -39,7 +39,7 @@ clean: molecule-down ## remove the cached images and tools as well
 
 ##@ Proof
 # In this order: what is quick to fail comes first, and pytest's count is the last word.
-test: lint unit molecule up end-to-end ## prove everything, with the local hosts of this machine
+test: lint unit up end-to-end ## check everything, with the platform stood up on the local hosts of this machine
 
 lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	yamllint --strict .
@@ -50,16 +50,16 @@ lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/mypy src tests
 
 unit: $(VENV) $(SERVICE) ## run every test that needs no host, those of the reference service among them
-	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/benchmarks \
+	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks \
 	    collections/ansible_collections/gym/platform/tests/unit tests
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/unit
 
 end-to-end: $(VENV) ## test the platform that runs, from outside
 	$(PYTEST) tests/end_to_end
 
-prove: up ## the long proofs, an hour: hosts and processes killed and rebooted under load, the service against real stores
-	$(PYTEST) tests/chaos
-	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker images --quiet --filter label=gym.platform=image | head -n 1)" \
+prove: molecule up $(SERVICE) ## the long proofs: roles by Molecule, broken local hosts, the service on real stores
+	$(PYTEST) tests/proofs
+	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
