@@ -49,7 +49,7 @@ def client() -> None:
             connection.request("POST" if sent % 2 else "GET", PATH, body=b"{}" if sent % 2 else None)
             response = connection.getresponse()
             text = json.loads(response.read())
-            status, answer = str(response.status), str(text.get("colour") or text.get("version"))
+            status, answer = str(response.status), str(text.get("version") or text.get("colour"))
         except (OSError, ValueError, http.client.HTTPException) as error:
             status, answer = type(error).__name__, ""
             connection.close()

@@ -249,8 +249,8 @@ def serve() -> None:
     from ministack.services import sqs
 
     def snapshot() -> str:
-        # The format in which MiniStack reads its state when it starts. Its own get_state would copy every message before
-        # it is written; nothing changes them meanwhile, because this runs in the event loop.
+        # The format in which MiniStack reads its state when it starts. Its own get_state would copy every message
+        # before it is written; nothing changes them meanwhile, because this runs in the event loop.
         state = {"queues": sqs._queues, "queue_name_to_url": sqs._queue_name_to_url}
         record = {"__ministack_format__": persistence._state_format_version("sqs"), "payload": state}
         return json.dumps(record, default=persistence._json_default)
