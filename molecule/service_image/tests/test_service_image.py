@@ -19,7 +19,8 @@ def image() -> str:
 
 def run(host: Host, image: str, script: str) -> str:
     locked = "--read-only --cap-drop ALL --security-opt no-new-privileges --network none"
-    return host.check_output(f"docker run --rm {locked} --entrypoint python3 {image} -c %s", script)
+    said: str = host.check_output(f"docker run --rm {locked} --entrypoint python3 {image} -c %s", script)
+    return said
 
 
 def test_it_is_not_root(host: Host, image: str) -> None:
