@@ -155,9 +155,9 @@ def test_a_bad_version_never_gets_traffic_and_goes_away(place: Place, version: s
 
 
 def test_a_version_that_never_gets_ready_is_not_let_in(place: Place) -> None:
-    code, text = place.release("refuses", "--extra-vars", '{"release_docker_ready_timeout_seconds": 12}')
+    code, text = place.release("refuses", "--extra-vars", '{"release_docker_ready_timeout_seconds": 20}')
     assert code != 0
-    assert "After 12 s:" in text
+    assert "After 20 s:" in text
     assert "L7STS" in text, "what HAProxy's health check was answered is told"
     assert place.version() == "good-2"
 
