@@ -31,7 +31,7 @@ class Place:
         self.edge, *self.hosts = (
             testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         )
-        self.address = runner.get_variables(names[0])["ansible_host"]
+        self.address, *self.addresses = (runner.get_variables(name)["ansible_host"] for name in names)
 
     def release(self, version: str, *options: str) -> tuple[int, str]:
         """Release as the playbook does; return the exit status and what was printed."""
@@ -183,8 +183,6 @@ def test_services_are_back_after_a_reboot_of_their_engine(place: Place) -> None:
     host = place.hosts[1]
     before = place.running(host)
     host.check_output("systemctl restart docker")
-    host.check_output(
-        'timeout 20 sh -c \'until curl -sf http://$(hostname -I | cut -d" " -f1):8200/ || '
-        'curl -sf http://$(hostname -I | cut -d" " -f1):8250/; do sleep 0.3; done\''
-    )
+    ask = " || ".join(f"curl -sf http://{place.addresses[1]}:{port}/" for port in (8200, 8250))
+    host.check_output(f"timeout 20 sh -c 'until {ask}; do sleep 0.3; done'")
     assert place.running(host) == before

@@ -102,6 +102,8 @@ def main() -> None:
             time.sleep(POLL_SECONDS)
     except HaproxyError as error:
         module.fail_json(msg=str(error), problem=str(error))
+    if problem:
+        problem = f"After {module.params['timeout']} s: {problem}"
     result = {
         "changed": False,
         "servers": [{**asdict(server), "up": server.up} for server in servers],
@@ -109,7 +111,7 @@ def main() -> None:
         "waited_seconds": round(waited, 2),
     }
     if problem:
-        module.fail_json(msg=f"After {module.params['timeout']} s: {problem}", **result)
+        module.fail_json(msg=problem, **result)
     module.exit_json(**result)
 
 
