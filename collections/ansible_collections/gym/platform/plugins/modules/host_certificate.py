@@ -180,7 +180,7 @@ class Host:
 
     def has_other_authority(self) -> bool:
         """Tell whether whom the host trusts changes, which programs learn only when they start."""
-        return read(self.authority_path) != self.authority_pem
+        return bool(read(self.authority_path) != self.authority_pem)
 
     def needs_repair(self) -> list[str]:
         """Say what is wrong besides the certificate itself."""
