@@ -284,6 +284,7 @@ def test_a_certificate_is_made_kept_renewed_and_repaired(clean_host: Play, autho
     assert results[6]["stdout"] == results[8]["stdout"]
     # Other names: another certificate for the same key.
     assert results[9]["reasons"] == ["name other is missing"]
+    assert (results[9]["restart"], results[9]["reload"]) == ([], ["module-test-tls.service"])
     assert results[10]["stdout_lines"][0] == results[8]["stdout_lines"][0]
     assert results[10]["stdout_lines"][1] != results[8]["stdout_lines"][1]
     assert results[12]["reasons"] == ["/etc/module-test/tls/host.pem.key has the wrong owner, group or mode"]
@@ -309,7 +310,9 @@ def test_a_certificate_is_renewed_in_time_and_after_a_change_of_authority(
     assert results[0]["expires"].startswith(ends)
     assert results[1]["changed"] is False
     assert results[2]["reasons"] == [f"the certificate expires on {ends}"]
+    assert results[2]["restart"] == []
     assert results[3]["reasons"] == ["the certificate is not of this CA", "ca.pem is not the CA's certificate"]
+    assert (results[3]["restart"], results[3]["reload"]) == (["module-test-tls.service"], [])
     assert results[4]["changed"] is False
     assert results[5]["rc"] == 0
 

@@ -23,7 +23,7 @@ class Endpoint:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        names = sorted(runner.get_hosts("all"))
+        names = sorted(runner.get_hosts("machines"))
         self.nodes: dict[str, Host] = {
             name: testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         }

@@ -28,7 +28,7 @@ class Machines:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        names = sorted(runner.get_hosts("all"))
+        names = sorted(runner.get_hosts("machines"))
         self.name = names[0]
         self.address = str(runner.get_variables(names[0])["ansible_host"])
         self.host, self.neighbour = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ class Door:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        names = sorted(runner.get_hosts("all"))
+        names = sorted(runner.get_hosts("machines"))
         self.edge, *self.backends = (
             testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         )
@@ -196,7 +197,10 @@ def test_a_colour_without_servers_is_answered_by_the_other(door: Door) -> None:
 def test_a_server_that_is_lost_costs_no_request(door: Door) -> None:
     with door.load() as found:
         door.backends[1].check_output("systemctl stop echo-blue")
-        time.sleep(5)  # long enough for requests to meet the loss, and for the health checks to see it
+        # Requests meet the loss until the health checks have seen it.
+        one_is_left = 'haproxy_backend_active_servers{proxy="echo_blue"} 1'
+        seen = f"until {CURL} https://localhost:8404/metrics | grep -qxF {shlex.quote(one_is_left)}; do sleep 0.1; done"
+        door.edge.check_output("timeout 20 sh -c %s", seen)
     door.backends[1].check_output("systemctl start echo-blue")
     assert door.wait("echo_blue", "up")["problem"] == ""
     refused = sum(count for status, count in found["statuses"].items() if status != "200")

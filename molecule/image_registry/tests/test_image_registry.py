@@ -20,7 +20,7 @@ class Registry:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        name = sorted(runner.get_hosts("all"))[-1]
+        name = sorted(runner.get_hosts("machines"))[-1]
         self.host: Host = testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True)
         self.url = f"https://{runner.get_variables(name)['ansible_host']}:5000/v2"
 

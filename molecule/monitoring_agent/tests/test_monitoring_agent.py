@@ -49,7 +49,7 @@ exec redis-server /run/molecule-redis/redis.conf
 def hosts(request: pytest.FixtureRequest) -> list[Host]:
     """The first host runs all exporters, the others one."""
     inventory = str(Path(request.config.getoption("--ansible-inventory")).resolve())
-    names = sorted(AnsibleRunner(inventory).get_hosts("all"))
+    names = sorted(AnsibleRunner(inventory).get_hosts("machines"))
     return [testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names]
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,31 @@ import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
+SCENARIO = Path(__file__).parents[1]
 SECONDS_TO_RECOVER = 40
 MEMORY_MB = 256
-POSTGRESQL, POOLER, PATRONI = 5432, 6432, 8008
+POSTGRESQL, POOLER, PATRONI, ETCD, ETCD_PEERS = 5432, 6432, 8008, 2379, 2380
 AUTHORITY = "/etc/ssl/gym/ca.pem"
 PATRONICTL = "patronictl -c /etc/patroni/config.yml"
 INSERT = "INSERT INTO checkin (tenant) VALUES (current_setting('app.tenant'))"
 COUNT = "SELECT count(*) FROM checkin"
+# Connections of the application that do not come through the pooler.
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'gym_app' AND client_addr <> '127.0.0.1'"
 
 
 class Cluster:
     """The hosts of the scenario, all of them nodes of one cluster. Clients run on the last one."""
 
     def __init__(self, inventory: str) -> None:
+        self.inventory = inventory
         runner = AnsibleRunner(inventory)
         self.hosts: dict[str, Host] = {}
         self.addresses: dict[str, str] = {}
-        for name in sorted(runner.get_hosts("all")):
+        for name in sorted(runner.get_hosts("machines")):
             self.hosts[name] = testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True)
             self.addresses[name] = str(runner.get_variables(name)["ansible_host"])
         self.client = self.hosts[max(self.hosts)]
+        self.last_leader = ""
 
     def members(self) -> dict[str, dict[str, Any]]:
         """Return the members on the word of any Patroni that answers."""
@@ -56,12 +63,33 @@ class Cluster:
 
     def healthy(self) -> bool:
         """Tell whether all run, one leads, and the others are fed by it."""
-        leader = self.leader()
-        if not leader:
+        members = self.members()
+        leader = next((name for name, member in members.items() if member["role"] == "leader"), "")
+        if not leader or [member["state"] for member in members.values()] != ["running"] * len(self.hosts):
             return False
         feeds = self.root(leader, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
-        running = [member["state"] for member in self.members().values()].count("running")
-        return running == len(self.hosts) and feeds == str(len(self.hosts) - 1)
+        return feeds == str(len(self.hosts) - 1)
+
+    def processes(self) -> dict[str, str]:
+        """Return the processes of every node: etcd, Patroni, pgbouncer and PostgreSQL."""
+        command = (
+            "systemctl show --value --property=MainPID etcd patroni pgbouncer | xargs;"
+            " head -1 /var/lib/postgresql/15/gym/postmaster.pid"
+        )
+        return {name: host.check_output(command) for name, host in self.hosts.items()}
+
+    def certificates(self, name: str) -> dict[str, str]:
+        """Return the serial number of the certificate of a node: on its disk, and as each port shows it."""
+        ports = {str(port): "" for port in (PATRONI, ETCD, ETCD_PEERS)}
+        ports |= {str(port): "-starttls postgres" for port in (POSTGRESQL, POOLER)}
+        shown = "openssl x509 -noout -serial || echo none"
+        identity = "-cert /etc/ssl/gym/host.pem -key /etc/ssl/gym/host.pem.key"
+        lines = [f"{shown.replace('x509', 'x509 -in /etc/ssl/gym/host.pem')}"] + [
+            f"openssl s_client -connect {self.addresses[name]}:{port} {option} {identity} </dev/null 2>&1 | {shown}"
+            for port, option in ports.items()
+        ]
+        serials = self.hosts[name].check_output("; ".join(lines)).splitlines()
+        return dict(zip(["disk", *ports], serials, strict=True))
 
     def root(self, name: str, sql: str) -> str:
         """Ask as the superuser, who comes from the machine itself."""
@@ -88,9 +116,18 @@ class Cluster:
         return int(result.rc), str(result.stdout).strip()
 
     def write(self, user: str, *statements: str) -> tuple[int, str]:
-        """Run statements on the leader. The pooler hides from libpq which node takes writes, so Patroni is asked."""
-        leader = self.leader()
-        return self.psql(user, *statements, host=self.addresses[leader]) if leader else (1, "nobody leads")
+        """Run statements on the leader: on the last one or, where that takes no writes, on the one that Patroni names.
+
+        The pooler hides from libpq which node takes writes.
+        """
+        if self.last_leader:
+            status, said = self.psql(user, *statements, host=self.addresses[self.last_leader])
+            if status == 0 or ("ERROR:" in said and "read-only" not in said):
+                return status, said
+        self.last_leader = self.leader()
+        if not self.last_leader:
+            return 1, "nobody leads"
+        return self.psql(user, *statements, host=self.addresses[self.last_leader])
 
 
 def as_tenant(tenant: str, statement: str) -> str:
@@ -287,12 +324,50 @@ def test_what_is_written_is_read_on_every_replica_and_a_replica_takes_no_writes(
         assert "read-only transaction" in cluster.psql("gym_app", insert, host=address)[1]
 
 
+def test_a_renewed_certificate_takes_no_restart(cluster: Cluster) -> None:
+    """New connections get the new certificate; open ones, the processes and the leader stay."""
+    leader, processes = cluster.leader(), cluster.processes()
+    old = {name: cluster.certificates(name) for name in cluster.hosts}
+    assert all(len(set(found.values())) == 1 for found in old.values()), old
+    go, address = "/run/molecule-renewed", cluster.addresses[leader]
+    session = (
+        f"rm -f {go}; (echo 'SELECT pg_backend_pid();'; timeout 300 sh -c 'until test -e {go}; do sleep 0.1; done';"
+        " echo 'SELECT pg_backend_pid();') | PGPASSWORD=molecule-app psql -XAtq"
+        f" 'host={address} port={POSTGRESQL} dbname=gym user=gym_app sslmode=verify-full sslrootcert={AUTHORITY}'"
+    )
+    command = ["ansible-playbook", "--inventory", cluster.inventory, str(SCENARIO / "renew.yml")]
+    renewed = f"renewed-{time.time():.0f}.gym.internal"
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(cluster.client.check_output, session)
+        try:
+            wait(20, lambda: cluster.root(leader, SESSIONS) == "1")
+            run = subprocess.run(
+                [*command, "-e", f"renewed={renewed}"], capture_output=True, text=True, check=False, timeout=300
+            )
+        finally:
+            cluster.client.check_output(f"touch {go}")
+        first, second = opened.result().split()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert first == second
+    for name in cluster.hosts:
+        new = cluster.certificates(name)
+        assert set(new.values()) == {new["disk"]} != {old[name]["disk"]}, (name, new)
+    assert cluster.processes() == processes
+    assert cluster.leader() == leader
+
+
 def acknowledged_through(cluster: Cluster, tenant: str, accident: Callable[[], None]) -> float:
     """Write one row, let the accident happen, write again until it is acknowledged; return how long that took."""
     insert = as_tenant(tenant, INSERT)
     assert cluster.write("gym_app", insert)[0] == 0
     accident()
-    took = wait(SECONDS_TO_RECOVER, lambda: cluster.write("gym_app", insert)[0] == 0)
+
+    def written() -> bool:
+        # Nobody waits for the one that was lost.
+        cluster.last_leader = ""
+        return cluster.write("gym_app", insert)[0] == 0
+
+    took = wait(SECONDS_TO_RECOVER, written)
     # One more when an answer was lost on its way.
     assert int(cluster.write("gym_app", as_tenant(tenant, COUNT))[1]) >= 2
     return took

@@ -22,7 +22,7 @@ class Machines:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        self.names = sorted(runner.get_hosts("all"))
+        self.names = sorted(runner.get_hosts("machines"))
         self.hosts: list[Host] = [
             testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in self.names
         ]

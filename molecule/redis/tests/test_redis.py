@@ -24,7 +24,7 @@ class Cluster:
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
-        names = sorted(runner.get_hosts("all"))
+        names = sorted(runner.get_hosts("machines"))
         self.hosts: dict[str, Host] = {}
         for name in names:
             host = testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True)

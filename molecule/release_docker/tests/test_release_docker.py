@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class Place:
     def __init__(self, inventory: str) -> None:
         self.inventory = inventory
         runner = AnsibleRunner(inventory)
-        names = sorted(runner.get_hosts("all"))
+        names = sorted(runner.get_hosts("machines"))
         self.edge, *self.hosts = (
             testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         )
@@ -184,6 +185,9 @@ def test_services_are_back_after_a_reboot_of_their_engine(place: Place) -> None:
     host = place.hosts[1]
     before = place.running(host)
     host.check_output("systemctl restart docker")
+    deadline = time.monotonic() + 30
+    while place.running(host) != before:
+        assert time.monotonic() < deadline, place.running(host)
+        time.sleep(0.3)
     ask = " || ".join(f"curl -sf http://{place.addresses[1]}:{port}/" for port in (8200, 8250))
     host.check_output(f"timeout 20 sh -c 'until {ask}; do sleep 0.3; done'")
-    assert place.running(host) == before

@@ -57,7 +57,8 @@ options:
     default: ssl-cert
   units:
     description:
-      - Units that have to be restarted when anything changes. Leaves the same markers as M(gym.platform.config_files).
+      - Units that use the files. A new certificate is theirs by a reload, by a restart where they cannot be reloaded; a
+        new authority always takes a restart. Leaves the same markers as M(gym.platform.config_files).
     type: list
     elements: str
     default: []
@@ -100,7 +101,13 @@ expires:
   type: str
   sample: "2027-01-02T03:04:05+00:00"
 restart:
-  description: The units that have to be restarted because of it.
+  description: The units that have to be restarted because the authority is another one.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+reload:
+  description: The units that have to be reloaded because of anything else.
   returned: always
   type: list
   elements: str
@@ -171,9 +178,13 @@ class Host:
             return ["there is no usable certificate"]
         return certificates.problems(self.wanted, self.key, self.certificate, self.authority, now)
 
+    def has_other_authority(self) -> bool:
+        """Tell whether whom the host trusts changes, which programs learn only when they start."""
+        return bool(read(self.authority_path) != self.authority_pem)
+
     def needs_repair(self) -> list[str]:
         """Say what is wrong besides the certificate itself."""
-        found = [] if read(self.authority_path) == self.authority_pem else ["ca.pem is not the CA's certificate"]
+        found = ["ca.pem is not the CA's certificate"] if self.has_other_authority() else []
         for path, mode, gid in self._permissions():
             with suppress(FileNotFoundError):
                 now = path.stat()
@@ -203,7 +214,7 @@ class Host:
     def repair(self) -> None:
         """Put everything besides the certificate right."""
         self._make_directory()
-        if read(self.authority_path) != self.authority_pem:
+        if self.has_other_authority():
             write(self.authority_path, self.authority_pem, 0o644, 0)
         for path, mode, gid in self._permissions():
             with suppress(FileNotFoundError):
@@ -240,8 +251,9 @@ def run(module: AnsibleModule, wanted: Wanted) -> dict[str, Any]:
     signed, result = module.params["certificate"], dict[str, Any]()
     after = certificates.describe_wanted(wanted, host.authority, now) if reasons else before
     reasons += host.needs_repair()
+    restart, reload = (units, []) if host.has_other_authority() else ([], units if reasons else [])
     if reasons and not module.check_mode:
-        Pending(module.params["pending_directory"]).mark(restart=units)
+        Pending(module.params["pending_directory"]).mark(restart=restart, reload=reload)
         if signed:
             host.install(signed, now)
         elif host.needs_certificate(now):
@@ -256,7 +268,8 @@ def run(module: AnsibleModule, wanted: Wanted) -> dict[str, Any]:
         "changed": bool(reasons),
         "reasons": reasons,
         "expires": certificates.expiry(host.certificate).isoformat() if host.certificate else "",
-        "restart": list(units) if reasons else [],
+        "restart": list(restart),
+        "reload": list(reload),
     }
 
 
@@ -268,7 +281,7 @@ def main() -> None:
     if not certificates.HAS_CRYPTOGRAPHY:
         if module.check_mode:
             reasons = ["python3-cryptography is not installed yet, so that nothing could be looked at"]
-            module.exit_json(changed=True, reasons=reasons, expires="", restart=module.params["units"])
+            module.exit_json(changed=True, reasons=reasons, expires="", restart=module.params["units"], reload=[])
         module.fail_json(msg=f"{missing_required_lib('cryptography')} Debian's package is python3-cryptography.")
     try:
         for unit in module.params["units"]:
