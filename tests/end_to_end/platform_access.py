@@ -22,15 +22,15 @@ DATABASES = ("db-1", "db-2", "db-3")
 Found = TypeVar("Found")
 
 
-def wait_for(condition: Callable[[], Found], seconds: float, what: str) -> Found:
-    """Return the first true answer of the condition. Fails when it has none in time."""
+def wait_for(condition: Callable[[], Found], seconds: float, what: str, *, every: float = 0.25) -> Found:
+    """Return the first true answer of the condition, asked every so many seconds. Fails when it has none in time."""
     end = time.monotonic() + seconds
     while True:
         found = condition()
         if found:
             return found
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.25)
+        time.sleep(every)
 
 
 def on_host(host: str, *command: str, check: bool = True) -> str:

@@ -6,23 +6,15 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.end_to_end.platform_access import ROOT, wait_for
+
 # Guards, in seconds. The longest run makes eleven machines out of the plain image.
 ENDS_WITHIN = 1200
 STOPS_WITHIN = 60
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; fail when it does not hold in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,12 @@ def interrupt(command: Sequence[str], log: Path, moment: Callable[[str], bool]) 
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, process_group=0)
     try:
-        until(lambda: process.poll() is not None or moment(log.read_text()), ENDS_WITHIN, "the moment to interrupt")
+        wait_for(
+            lambda: process.poll() is not None or moment(log.read_text()),
+            ENDS_WITHIN,
+            "the moment to interrupt",
+            every=0.05,
+        )
         assert process.poll() is None, f"it ended before the moment came:\n{log.read_text()[-3000:]}"
         # As a terminal does it: to the whole process group.
         os.killpg(process.pid, signal.SIGINT)

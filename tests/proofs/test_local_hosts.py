@@ -18,7 +18,8 @@ import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import Engine
 
-from tests.proofs.playbook_runs import ROOT, interrupt, until
+from tests.end_to_end.platform_access import ROOT, wait_for
+from tests.proofs.playbook_runs import interrupt
 
 NAMES = ("probe-1", "probe-2", "probe-3")
 CONTAINERS = [f"gym-{name}" for name in NAMES]
@@ -193,7 +194,7 @@ def test_an_interrupted_build_leaves_neither_mounts_nor_processes(probe: Probe, 
         variables = {"local_hosts_sources": sources, "local_hosts_cache_directory": str(tmp_path / "cache")}
         building = lambda: any(tmp_path.glob("cache/building-*/tmp/*/etc"))  # noqa: E731
         assert probe.interrupt(building, **variables) != 0
-        until(lambda: not processes_below(tmp_path / "cache"), 15, "the build's processes end")
+        wait_for(lambda: not processes_below(tmp_path / "cache"), 15, "the build's processes end")
         assert mounts_below(tmp_path / "cache") == []
     probe.apply()
 
