@@ -74,6 +74,7 @@ def inventory(directory: Path, count: int) -> Path:
         **{group: {"hosts": {}} for group in groups},
     }
     (directory / "hosts.json").write_text(json.dumps(everything))
+    (directory / "defaults.cfg").touch()
     return directory
 
 
@@ -81,7 +82,7 @@ def run(where: Path, playbook: Path, *, defaults: bool = False, arguments: tuple
     """Run a playbook; return its wall time in seconds and its output. Ends the benchmark when it fails."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_STDOUT_CALLBACK": "default"}
-    environment["ANSIBLE_CONFIG"] = os.devnull if defaults else str(ROOT / "ansible.cfg")
+    environment["ANSIBLE_CONFIG"] = str(where / "defaults.cfg" if defaults else ROOT / "ansible.cfg")
     begun = time.monotonic()
     command = [str(BIN / "ansible-playbook"), "-i", str(where / "hosts.json"), str(playbook), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=where)

@@ -22,15 +22,15 @@ DATABASES = ("db-1", "db-2", "db-3")
 Found = TypeVar("Found")
 
 
-def wait_for(condition: Callable[[], Found], seconds: float, what: str) -> Found:
-    """Return the first true answer of the condition. Fails when it has none in time."""
+def wait_for(condition: Callable[[], Found], seconds: float, what: str, *, every: float = 0.25) -> Found:
+    """Return the first true answer of the condition, asked every so many seconds. Fails when it has none in time."""
     end = time.monotonic() + seconds
     while True:
         found = condition()
         if found:
             return found
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.25)
+        time.sleep(every)
 
 
 def on_host(host: str, *command: str, check: bool = True) -> str:
@@ -83,11 +83,13 @@ class Gym:
         assert not doubled, f"{len(doubled)} check-ins are there twice: {doubled[:3]}"
 
     def delivered(self, journal: list[CheckIn]) -> int:
-        """Return how many check-ins of the journal have had their notification delivered."""
+        """Return how many check-ins of the journal have had their notification; fail when one had it twice."""
         host = wait_for(leader, 60, "one database host accepts writes")
         listed = ",".join(f"'{entry.identity}'" for entry in journal if entry.identity)
-        query = f"select count(distinct check_in_id) from gym.notification_deliveries where check_in_id in ({listed})"  # noqa: S608
-        return int(sql(host, query))
+        counts = "select count(distinct check_in_id), count(*) from gym.notification_deliveries"
+        check_ins, deliveries = map(int, sql(host, f"{counts} where check_in_id in ({listed})").split("|"))
+        assert check_ins == deliveries, f"{deliveries} notifications were delivered for {check_ins} check-ins"
+        return check_ins
 
 
 def open_gym() -> Gym:

@@ -6,9 +6,7 @@ Each test leaves the three running or makes them anew, so that they can be run i
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -20,7 +18,9 @@ import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import Engine
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.end_to_end.platform_access import ROOT, wait_for
+from tests.proofs.playbook_runs import interrupt
+
 NAMES = ("probe-1", "probe-2", "probe-3")
 CONTAINERS = [f"gym-{name}" for name in NAMES]
 GIBIBYTE = 1024**3
@@ -33,13 +33,6 @@ def docker(*arguments: str) -> str:
 def states() -> dict[str, str]:
     listing = docker("ps", "--all", "--filter", "label=gym.platform=probe", "--format", "{{.Names}} {{.State}}")
     return dict(line.split() for line in listing.splitlines())
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
 
 
 class Probe:
@@ -89,17 +82,8 @@ class Probe:
 
     def interrupt(self, moment: Callable[[], bool], **variables: Any) -> int:
         """Start applying the role, press Ctrl-C at this moment, and return the exit code."""
-        process = subprocess.Popen(
-            self.command(**variables), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-        )
-        try:
-            until(moment, 300, "the moment to interrupt")
-            # As a terminal does it: to the whole process group.
-            os.killpg(process.pid, signal.SIGINT)
-            return process.wait(timeout=60)
-        finally:
-            if process.poll() is None:
-                process.kill()
+        log = self._playbook.with_suffix(".log")
+        return interrupt(self.command(**variables), log, lambda _said: moment()).code
 
     def logs_in(self, name: str) -> str:
         """Log in as Ansible does, with the generated key and the host key that is known beforehand."""
@@ -210,7 +194,7 @@ def test_an_interrupted_build_leaves_neither_mounts_nor_processes(probe: Probe, 
         variables = {"local_hosts_sources": sources, "local_hosts_cache_directory": str(tmp_path / "cache")}
         building = lambda: any(tmp_path.glob("cache/building-*/tmp/*/etc"))  # noqa: E731
         assert probe.interrupt(building, **variables) != 0
-        until(lambda: not processes_below(tmp_path / "cache"), 15, "the build's processes end")
+        wait_for(lambda: not processes_below(tmp_path / "cache"), 15, "the build's processes end")
         assert mounts_below(tmp_path / "cache") == []
     probe.apply()
 

@@ -10,13 +10,14 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import date
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
@@ -49,13 +50,42 @@ class CacheUnavailableError(Exception):
     """Redis did not answer, and the request cannot do without."""
 
 
+class Sentinels(Sentinel):
+    """Sentinels that are asked at the same time.
+
+    One after the other, a Sentinel whose host is gone would take all the time that a request gives to Redis, and no
+    request would ever come to the second one.
+    """
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the address of the primary from the first Sentinel that knows it; raise MasterNotFoundError."""
+
+        async def ask(sentinel: Redis) -> tuple[str, int] | None:
+            masters: Any = await sentinel.sentinel_masters()
+            state = masters.get(service_name)
+            if state is None or not self.check_master_state(state, service_name):
+                return None
+            return state["ip"], state["port"]
+
+        asked = [asyncio.create_task(ask(sentinel)) for sentinel in self.sentinels]
+        try:
+            for answer in asyncio.as_completed(asked):
+                with suppress(*DOWN):
+                    if address := await answer:
+                        return address
+        finally:
+            for question in asked:
+                question.cancel()
+        raise MasterNotFoundError(f"no Sentinel knows a primary of {service_name}")
+
+
 class Cache:
     """One client a use, all following the primary that Sentinel names."""
 
     def __init__(self, settings: RedisSettings) -> None:
         """Prepare the clients; nothing connects before the first command."""
         tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": settings.ca_file} if settings.tls else {}
-        self._sentinels: dict[Use, Sentinel] = {}
+        self._sentinels: dict[Use, Sentinels] = {}
         self.clients: dict[Use, Redis] = {}
         for use, user in settings.users.items():
             common: dict[str, Any] = {
@@ -66,7 +96,7 @@ class Cache:
                 "socket_timeout": 2,
                 **tls,
             }
-            self._sentinels[use] = Sentinel(  # type: ignore[no-untyped-call]
+            self._sentinels[use] = Sentinels(  # type: ignore[no-untyped-call]
                 list(settings.sentinels),
                 sentinel_kwargs=common,
                 decode_responses=True,

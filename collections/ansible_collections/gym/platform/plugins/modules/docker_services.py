@@ -98,7 +98,7 @@ problem:
   type: str
   returned: always
 output:
-  description: The last lines of each container of O(run), by name.
+  description: The last lines of standard output of each container of O(run), by name.
   type: dict
   returned: success
 """

@@ -81,52 +81,31 @@ built:
   returned: when O(state=present)
 """
 
-import contextlib
-import fcntl
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import local_image as image
+from ansible_collections.gym.platform.plugins.module_utils.image_workshop import (
+    IN_NAMESPACES,
+    BuildError,
+    Workshop,
+    output_of,
+    own_sources,
+)
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 USUAL_CERTIFICATES = Path("/usr/share/ca-certificates/mozilla")
-INDEX_FORMAT = "deb $(SITE) $(RELEASE) $(COMPONENT)"
 GIBIBYTE = 1024**3
 # Measured: a plain image of 0.2 and a baked one of 1.4 GiB, with their copies on the way.
 SPACE_ENGINE = 4 * GIBIBYTE
 SPACE_CACHE = 1 * GIBIBYTE
-LOCK_TIMEOUT = 900
-
-
-class BuildError(Exception):
-    """The image cannot be built; the message is one sentence."""
-
-
-def output_of(command: list[str]) -> str:
-    """Return what a program of the machine prints, or nothing where there is no such program."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ""
-
-
-def run_logged(command: list[str], log: Path, what: str) -> None:
-    """Run a long program with its output in a log."""
-    with log.open("wb") as stream:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False)
-    if result.returncode != 0:
-        reason = image.explain(log.read_text(errors="replace"), str(log.parent))
-        raise BuildError(f"{what} failed: {reason} (log: {log})")
 
 
 class Machine:
@@ -138,21 +117,8 @@ class Machine:
         self._sources = tuple(sources)
 
     def sources(self) -> tuple[str, ...]:
-        """Return the package sources; reads the package lists first where there are none yet."""
-        found = self._sources or self._own_sources()
-        if not found:
-            output_of(["apt-get", "-q", "update"])
-            found = self._own_sources()
-        if not found:
-            raise BuildError(
-                f"This machine has no package source for Debian {self._suite}: "
-                "add one to APT, or set local_hosts_sources to the lines of a sources.list."
-            )
-        return found
-
-    def _own_sources(self) -> tuple[str, ...]:
-        command = ["apt-get", "indextargets", "--format", INDEX_FORMAT, "Created-By: Packages", "Origin: Debian"]
-        return image.debian_sources(output_of(command), self._suite)
+        """Return the package sources: those that are named, or the machine's own."""
+        return self._sources or own_sources(self._suite)
 
     def files(self) -> dict[str, bytes]:
         """Return the files by which the image reaches what this machine reaches."""
@@ -182,31 +148,12 @@ class Machine:
 
 
 class Builder:
-    """Builds in one directory, one build at a time."""
+    """Builds images in the engine."""
 
-    def __init__(self, engine: Engine, cache: Path) -> None:
-        """Use this engine, and this directory for everything on the way."""
+    def __init__(self, engine: Engine, workshop: Workshop) -> None:
+        """Use this engine, and this workshop for everything on the way."""
         self._engine = engine
-        self._cache = cache
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[Path]:
-        """Wait for another build, clear away what an interrupted one left, and give a directory to build in."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / "lock").open("w") as lock:
-            end = time.monotonic() + LOCK_TIMEOUT
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise BuildError(f"Another build holds {self._cache / 'lock'} for too long.") from None
-                    time.sleep(0.5)
-            for left in self._cache.glob("building-*"):
-                shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix="building-", dir=self._cache, ignore_cleanup_errors=True) as place:
-                yield Path(place)
+        self._workshop = workshop
 
     def has(self, tag: str) -> bool:
         """Tell whether the image exists."""
@@ -215,8 +162,8 @@ class Builder:
     def require_space(self) -> None:
         """Refuse to begin what cannot end."""
         root = Path(self._engine.call("GET", "/info")["DockerRootDir"])
-        self._cache.mkdir(parents=True, exist_ok=True)
-        for place, needed in ((root, SPACE_ENGINE), (self._cache, SPACE_CACHE)):
+        self._workshop.cache.mkdir(parents=True, exist_ok=True)
+        for place, needed in ((root, SPACE_ENGINE), (self._workshop.cache, SPACE_CACHE)):
             if place.exists():
                 free = shutil.disk_usage(place).free
                 if free < needed:
@@ -231,7 +178,7 @@ class Builder:
             raise BuildError("Building the image of the local hosts needs root (mmdebstrap): run this as root.")
         if shutil.which("mmdebstrap") is None:
             raise BuildError("mmdebstrap is not installed: install Debian's package mmdebstrap (`make up` does).")
-        with self.alone() as place:
+        with self._workshop.alone() as place:
             if self.has(base.tag):
                 return
             overlay = place / "overlay"
@@ -247,14 +194,13 @@ class Builder:
             script.write_bytes(base.script)
             archive = place / "base.tar"
             (place / "tmp").mkdir(mode=0o755)
-            # Own namespaces for mounts and processes: whatever ends this build ends all of it and leaves no mount.
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            command += ["env", f"TMPDIR={place / 'tmp'}", "mmdebstrap", "--mode=root", "--variant=minbase"]
+            command = [*IN_NAMESPACES, "env", f"TMPDIR={place / 'tmp'}"]
+            command += ["mmdebstrap", "--mode=root", "--variant=minbase"]
             command += [f"--include={','.join(base.packages)}", '--aptopt=APT::Install-Recommends "false"']
             # The lists stay: baking needs them next.
             command += ["--skip=cleanup/apt/lists", f"--setup-hook=sync-in {overlay} /"]
             command += [f'--customize-hook=chroot "$1" sh -s < {script}', base.suite, str(archive), str(sources)]
-            run_logged(command, self._cache / "base.log", "Making the plain image with mmdebstrap")
+            self._workshop.run(command, "base.log", "Making the plain image with mmdebstrap")
             tag = base.tag.rpartition(":")[2]
             query = {"fromSrc": "-", "repo": image.REPOSITORY, "tag": tag, "changes": f"LABEL {image.LABEL}"}
             with archive.open("rb") as stream:
@@ -262,7 +208,7 @@ class Builder:
 
     def baked(self, bake: image.Bake, requirements: dict[str, str]) -> None:
         """Make the baked image out of the plain one."""
-        with self.alone() as place:
+        with self._workshop.alone() as place:
             if self.has(bake.tag):
                 return
             for role, path in requirements.items():
@@ -270,7 +216,7 @@ class Builder:
                 command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
                 command += ["--require-hashes", "--only-binary=:all:", "--python-version=3.11"]
                 command += ["--requirement", path, "--dest", str(place / role)]
-                run_logged(command, self._cache / f"{role}.log", f"Downloading the requirements of the role {role}")
+                self._workshop.run(command, f"{role}.log", f"Downloading the requirements of the role {role}")
             query = {"t": bake.tag, "networkmode": "host", "rm": 1, "forcerm": 1}
             self._drain("/build", query, image.build_context(bake, place).getvalue())
 
@@ -291,7 +237,7 @@ class Builder:
         return bool(found)
 
     def _drain(self, path: str, query: dict[str, Any], body: Any) -> None:
-        log = self._cache / ("bake.log" if path == "/build" else "import.log")
+        log = self._workshop.cache / ("bake.log" if path == "/build" else "import.log")
         said: list[str] = []
         try:
             with log.open("w") as stream:
@@ -367,7 +313,7 @@ def main() -> None:
     )
     options = module.params
     # A build is much longer than a call: half an hour without a word means that it hangs.
-    builder = Builder(Engine(options["socket"], timeout=1800), Path(options["cache"]))
+    builder = Builder(Engine(options["socket"], timeout=1800), Workshop(Path(options["cache"])))
     try:
         if options["state"] == "present":
             answer = present(builder, options, module.check_mode)

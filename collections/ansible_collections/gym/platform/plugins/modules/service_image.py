@@ -96,8 +96,6 @@ done:
   returned: always
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -105,63 +103,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import service_image as image
+from ansible_collections.gym.platform.plugins.module_utils.image_workshop import (
+    IN_NAMESPACES,
+    BuildError,
+    Workshop,
+    output_of,
+    own_sources,
+)
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
-from ansible_collections.gym.platform.plugins.module_utils.local_image import apt_settings, debian_sources, explain
+from ansible_collections.gym.platform.plugins.module_utils.local_image import apt_settings, explain
 
-INDEX_FORMAT = "deb $(SITE) $(RELEASE) $(COMPONENT)"
-LOCK_TIMEOUT = 900
 # A registry that was started a moment ago may not listen yet, and one that is far away may stumble.
 PUSH_RETRIES = 3
-
-
-class BuildError(Exception):
-    """The image cannot be built or pushed; the message is one sentence."""
-
-
-class Workshop:
-    """A directory to build in, for one build at a time."""
-
-    def __init__(self, cache: Path) -> None:
-        """Build below this directory, and keep the logs there."""
-        self._cache = cache
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[Path]:
-        """Wait for another build, clear away what an interrupted one left, and give an empty directory."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / "lock").open("w") as lock:
-            end = time.monotonic() + LOCK_TIMEOUT
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise BuildError(f"Another build holds {self._cache / 'lock'} for too long.") from None
-                    time.sleep(0.5)
-            for left in self._cache.glob("building-*"):
-                shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix="building-", dir=self._cache, ignore_cleanup_errors=True) as place:
-                yield Path(place)
-
-    def run(self, command: list[str], log_name: str, what: str) -> None:
-        """Run a long program with its output in a log."""
-        log = self._cache / log_name
-        try:
-            with log.open("wb") as stream:
-                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=True)
-        except subprocess.CalledProcessError as error:
-            reason = explain(log.read_text(errors="replace"), str(self._cache))
-            raise BuildError(f"{what} failed: {reason} (log: {log})") from error
-        except FileNotFoundError as error:
-            raise BuildError(f"{what} failed: {command[0]} is not installed on this machine.") from error
 
 
 class Builder:
@@ -188,9 +147,7 @@ class Builder:
             sources.write_text("".join(f"{line}\n" for line in own_sources(base.suite)))
             settings = apt_settings(output_of(["apt-config", "dump"])).splitlines()
             archive = place / "base.tar"
-            # Own namespaces for mounts and processes: whatever ends this build ends all of it and leaves no mount.
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            command += ["env", f"TMPDIR={place}"]
+            command = [*IN_NAMESPACES, "env", f"TMPDIR={place}"]
             command += image.mmdebstrap_command(base, archive, sources, settings)
             # mmdebstrap's `_apt` user has to reach the directory.
             place.chmod(0o755)
@@ -270,26 +227,6 @@ class Registry:
             return subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError as error:
             raise BuildError("skopeo is not installed: install Debian's package skopeo (`make up` does).") from error
-
-
-def output_of(command: list[str]) -> str:
-    """Return what a program of the machine prints, or nothing where there is no such program."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ""
-
-
-def own_sources(suite: str) -> tuple[str, ...]:
-    """Return this machine's package sources; reads its package lists first where there are none yet."""
-    command = ["apt-get", "indextargets", "--format", INDEX_FORMAT, "Created-By: Packages", "Origin: Debian"]
-    found = debian_sources(output_of(command), suite)
-    if not found:
-        output_of(["apt-get", "-q", "update"])
-        found = debian_sources(output_of(command), suite)
-    if not found:
-        raise BuildError(f"This machine has no package source for Debian {suite}: add one to APT.")
-    return found
 
 
 def installer_of(uv: str) -> list[str]:

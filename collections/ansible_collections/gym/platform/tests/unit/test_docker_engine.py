@@ -50,8 +50,8 @@ RECORD: dict[str, Any] = {
 }
 
 
-def log_block(text: str) -> bytes:
-    return b"\x01\0\0\0" + struct.pack(">I", len(text.encode())) + text.encode()
+def log_block(text: str, stream: int = 1) -> bytes:
+    return bytes([stream, 0, 0, 0]) + struct.pack(">I", len(text.encode())) + text.encode()
 
 
 class FakeEngine(socketserver.ThreadingUnixStreamServer):
@@ -115,7 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         elif path.endswith("/wait"):
             self.answer(200, {"StatusCode": engine.exit_code})
         elif path.endswith("/logs"):
-            self.answer(200, log_block("line one\n") + log_block("line two\n"))
+            # The engine gives no order between the two streams: here what was logged comes last.
+            written = log_block("line one\n") + log_block("line two\n") if query["stdout"] == "1" else b""
+            self.answer(200, written + (log_block("a log line\n", 2) if query["stderr"] == "1" else b""))
         elif path.endswith("/stop"):
             self.answer(404 if "missing" in path else 204, {"message": "No such container"})
         elif path.endswith("/json"):
@@ -178,7 +180,7 @@ def test_a_tag_becomes_a_digest(engine: Engine) -> None:
 def test_a_container_that_runs_once_is_removed_whatever_happens(engine: Engine, fake: FakeEngine) -> None:
     assert engine.run(RECORD, {}, 5) == "line one\nline two"
     fake.exit_code = 7
-    with pytest.raises(EngineError, match=r"exit code 7. Its last lines:\nline one\nline two"):
+    with pytest.raises(EngineError, match=r"exit code 7. Its last lines:\nline one\nline two\na log line"):
         engine.run(RECORD, {}, 5)
     # Before each run what an interrupted one left, after it the container itself.
     assert fake.calls.count("DELETE /containers/api-blue") == 4
