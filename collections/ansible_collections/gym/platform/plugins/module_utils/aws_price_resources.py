@@ -1,0 +1,637 @@
+"""How each type of resource is priced. One function per type, from its properties to lines. Pure.
+
+The least that autoscaling keeps is what is priced: more load costs more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.gym.platform.plugins.module_utils import aws_price_schedule as schedule
+from ansible_collections.gym.platform.plugins.module_utils.aws_price import At, Free, Line, Pricer, Unpriced
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import size_factor
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_template import Resource, Unknown
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage import (
+    DAYS_PER_MONTH,
+    HOURS_PER_MONTH,
+    SECONDS_PER_MONTH,
+    WEEKS_PER_MONTH,
+)
+
+Found = Iterator[Line | Unpriced | Free]
+
+KILOBYTES_PER_GB = 1_000_000
+# What is included in the price of gp3 storage of PostgreSQL: more from 400 GB on, where it is striped.
+RDS_INCLUDED_IOPS = {False: 3_000, True: 12_000}
+RDS_STRIPED_FROM_GB = 400
+RDS_FREE_INSIGHTS_DAYS = 7
+FARGATE_INCLUDED_STORAGE_GB = 20
+CDN_FREE_GB = 1_000
+CDN_FREE_MILLION_REQUESTS = 10
+# Detailed monitoring of an instance; target tracking keeps a high and a low alarm; an anomaly counts as three metrics.
+DETAILED_METRICS = 7
+TRACKING_ALARMS = 2
+LOGS_COMPRESS_TO = 0.15
+LARGE_VCPUS = 2
+SMALLEST_PROXY_VCPUS = 2
+STORAGE_CLASSES = {
+    "STANDARD_IA": "s3_standard_ia_gb_month",
+    "GLACIER_IR": "s3_glacier_ir_gb_month",
+    "GLACIER": "s3_glacier_gb_month",
+    "DEEP_ARCHIVE": "s3_deep_archive_gb_month",
+}
+
+
+# --- network
+
+
+def nat_gateway(at: At) -> Found:
+    """A gateway by the hour, and its part of what goes out."""
+    gateways = len(list(at.template.of_type(at.resource.type)))
+    yield at.hours("gateway", 1, "nat_gateway_hour")
+    yield at.line("data through it", at.usage.nat_gb / gateways, "nat_gateway_gb")
+
+
+def endpoint(at: At) -> Found:
+    """An interface endpoint by the hour and zone; gateway endpoints are free."""
+    if at.get("VpcEndpointType", "Gateway") != "Interface":
+        yield Free("a gateway endpoint")
+        return
+    count = sum(r.properties.get("VpcEndpointType") == "Interface" for r in at.template.of_type(at.resource.type))
+    yield at.hours("endpoint", _length(at, "SubnetIds"), "interface_endpoint_hour")
+    yield at.line("data through it", at.usage.endpoint_gb / count, "interface_endpoint_gb")
+
+
+def address(at: At) -> Found:
+    """A public address."""
+    yield at.hours("public IPv4 address", 1, "public_ipv4_hour")
+
+
+def flow_log(at: At) -> Found:
+    """What flow logs write."""
+    figure = "flow_log_gb" if at.get("LogDestinationType", "cloud-watch-logs") == "cloud-watch-logs" else None
+    if figure:
+        yield at.line("flow logs", at.usage.flow_log_gb, figure)
+    else:
+        yield Unpriced("flow logs are priced where they go to CloudWatch only")
+
+
+def _length(at: At, name: str) -> int:
+    """Return how many entries a list has; where another stack knows them, one for each zone."""
+    found = at.resource.properties.get(name)
+    if isinstance(found, list):
+        return len(found)
+    try:
+        return len(at.get(name, []))
+    except Unknown:
+        return at.zones
+
+
+# --- database and cache
+
+
+def database_instance(at: At) -> Found:
+    """An RDS instance with its storage and backups. A replica has its source's storage and no backups of its own."""
+    source = at.template.target(at.resource.properties.get("SourceDBInstanceIdentifier"))
+    engine = at.get("Engine") or (source and at.value(source, "Engine"))
+    if engine != "postgres":
+        yield Unpriced(f"no figure for the engine '{engine}'")
+        return
+    kind = str(at.get("DBInstanceClass"))
+    copies = 2 if _true(at.get("MultiAZ", False)) else 1
+    standby = " with a standby" if copies == 2 else ""
+    yield reserved(at, _instance(at, f"{kind}{standby}", copies * HOURS_PER_MONTH, "rds_instance_hour", kind), kind)
+    size = _allocated_gb(at, at.resource)
+    if at.get("StorageType", "gp2") != "gp3":
+        yield Unpriced(f"no figure for storage of the type '{at.get('StorageType', 'gp2')}'")
+    else:
+        yield at.line(f"storage{standby}", copies * size, "rds_gp3_gb_month")
+        if extra := max(0, int(at.get("Iops", 0)) - RDS_INCLUDED_IOPS[size >= RDS_STRIPED_FROM_GB]):
+            yield at.line(f"IOPS{standby}", copies * extra, "rds_gp3_iops_month")
+    days = int(at.get("BackupRetentionPeriod", 0 if source else 1))
+    changed = size * at.usage.database_change_per_day
+    if days:
+        yield at.line("backups above the storage", days * changed, "rds_backup_gb_month")
+    if region := at.get("AutomaticBackupReplicationRegion"):
+        kept = int(at.get("AutomaticBackupReplicationRetentionPeriod", days))
+        yield at.line(f"backups in {region}", size + kept * changed, "rds_backup_gb_month", region=str(region))
+        yield at.line(f"copying them to {region}", DAYS_PER_MONTH * changed, "cross_region_gb")
+    if int(at.get("PerformanceInsightsRetentionPeriod", RDS_FREE_INSIGHTS_DAYS)) > RDS_FREE_INSIGHTS_DAYS:
+        yield at.line("Performance Insights", copies * _vcpus(kind), "rds_insights_vcpu_month")
+    if _true(at.get("ManageMasterUserPassword", False)):
+        yield at.line("secret of the master user", 1, "secret_month")
+
+
+def database_proxy(at: At) -> Found:
+    """A proxy by the vCPUs of the dearest instance of its stack, at least two."""
+    kinds = [str(at.value(instance, "DBInstanceClass")) for instance in at.template.of_type("AWS::RDS::DBInstance")]
+    vcpus = max([SMALLEST_PROXY_VCPUS, *(_vcpus(kind) for kind in kinds)])
+    yield at.hours(f"{vcpus:g} vCPUs", vcpus, "rds_proxy_vcpu_hour")
+
+
+def cache_group(at: At) -> Found:
+    """A replication group: its nodes and its snapshots."""
+    engine, kind = str(at.get("Engine", "redis")), str(at.get("CacheNodeType"))
+    shards = int(at.get("NumNodeGroups", 1))
+    nodes = int(at.get("NumCacheClusters", 0)) or shards * (1 + int(at.get("ReplicasPerNodeGroup", 0)))
+    line = _instance(at, f"{nodes} x {kind}, {engine}", nodes * HOURS_PER_MONTH, f"{engine}_node_hour", kind)
+    yield reserved(at, line, kind)
+    if days := int(at.get("SnapshotRetentionLimit", 0)):
+        yield at.line("snapshots", days * at.usage.cache_snapshot_gb * shards, "cache_backup_gb_month")
+
+
+def _instance(at: At, what: str, hours: float, figure: str, kind: str) -> Line:
+    """Price an instance class by the hour."""
+    return Line(what, hours, "hour", at.table.instance(figure, at.template.region, kind), figure)
+
+
+def reserved(at: At, line: Line, kind: str) -> Line:
+    """Add what the line would cost less, were it reserved for a year."""
+    usd = at.table.instance(f"{line.figure}_reserved_1y", at.template.region, kind)
+    return dataclasses.replace(line, reservable=max(0.0, line.monthly - line.quantity * usd))
+
+
+def _allocated_gb(at: At, instance: Resource) -> float:
+    source = at.template.target(instance.properties.get("SourceDBInstanceIdentifier"))
+    own = at.value(instance, "AllocatedStorage")
+    if own is None and source is None:
+        raise Unknown("AllocatedStorage")
+    return float(own) if own is not None or source is None else _allocated_gb(at, source)
+
+
+def _vcpus(kind: str) -> float:
+    return LARGE_VCPUS * max(1.0, size_factor(kind.rpartition(".")[2]))
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"
+
+
+# --- compute
+
+
+def service(at: At) -> Found:
+    """The tasks of a service on Fargate, by its definition, its schedules and its part on Spot."""
+    definition = at.template.target(at.resource.properties.get("TaskDefinition"))
+    if definition is None:
+        yield Unpriced("its task definition is not in the template")
+        return
+    full = float(at.get("DesiredCount", 1))
+    schedules: list[tuple[str, float]] = []
+    target = _scalable_target(at)
+    if target:
+        full = float(at.value(target, "MinCapacity", full))
+        for action in at.value(target, "ScheduledActions", []):
+            capacity = action.get("ScalableTargetAction", {})
+            if "MinCapacity" in capacity:
+                schedules.append((action["Schedule"], float(capacity["MinCapacity"])))
+    peak = max([full, *(count for _, count in schedules)])
+    yield from _tasks(at, definition, schedule.average(schedules, full), peak, _spot_part(at, full))
+
+
+def scheduled(at: At) -> Found:
+    """A schedule: free, but for the tasks that it starts."""
+    parameters = at.resource.properties.get("Target", {}).get("EcsParameters")
+    definition = at.template.target((parameters or {}).get("TaskDefinitionArn"))
+    if not parameters:
+        yield Free("14 million invocations a month are free")
+    elif definition is None:
+        yield Unpriced("its task definition is not in the template")
+    else:
+        runs = len(schedule.times(str(at.get("ScheduleExpression")))) * WEEKS_PER_MONTH
+        part = runs * at.usage.job_minutes / 60 / HOURS_PER_MONTH
+        spot = _share(at.template.known(parameters.get("CapacityProviderStrategy") or []), 1)
+        yield from _tasks(at, definition, part, part, spot)
+
+
+def _scalable_target(at: At) -> Resource | None:
+    """Return what scales this service: the target whose ResourceId names it."""
+    name = at.resource.name
+    marks = (f'"{name}"', f"${{{name}}}", f"${{{name}.", f'"{name}.')
+    for target in at.template.of_type("AWS::ApplicationAutoScaling::ScalableTarget"):
+        text = json.dumps(target.properties.get("ResourceId"))
+        own = at.resource.properties.get("ServiceName")
+        if any(mark in text for mark in marks) or (isinstance(own, str) and text.endswith(f'/{own}"')):
+            return target
+    return None
+
+
+def _spot_part(at: At, count: float) -> float:
+    strategy = at.get("CapacityProviderStrategy")
+    if strategy is None and "LaunchType" not in at.resource.properties:
+        for association in at.template.of_type("AWS::ECS::ClusterCapacityProviderAssociations"):
+            strategy = at.value(association, "DefaultCapacityProviderStrategy")
+    return _share(strategy or [], count)
+
+
+def _share(strategy: list[Mapping[str, Any]], count: float) -> float:
+    """Return the part of `count` tasks that a strategy puts on Spot: its bases first, the rest by weight."""
+    bases = {item["CapacityProvider"]: float(item.get("Base", 0)) for item in strategy}
+    weights = {item["CapacityProvider"]: float(item.get("Weight", 0)) for item in strategy}
+    if count <= 0 or not sum(weights.values()):
+        return 0.0
+    spot = "FARGATE_SPOT"
+    based = min(count, sum(bases.values()))
+    on_spot = min(count, bases.get(spot, 0.0)) + (count - based) * weights.get(spot, 0.0) / sum(weights.values())
+    return on_spot / count
+
+
+def _tasks(at: At, definition: Resource, average: float, peak: float, spot: float) -> Found:
+    """Price tasks on Fargate: `average` of them over the month, `peak` at full size, the part `spot` on Spot."""
+    platform = at.value(definition, "RuntimePlatform", {})
+    kind = "arm" if platform.get("CpuArchitecture") == "ARM64" else "x86"
+    storage = float(at.value(definition, "EphemeralStorage", {}).get("SizeInGiB", FARGATE_INCLUDED_STORAGE_GB))
+    parts = {"vcpu": float(at.value(definition, "Cpu")) / 1024, "gb": float(at.value(definition, "Memory")) / 1024}
+    commitment = 1 - at.table.find("savings_plan_1y", at.template.region).usd
+    for unit, size in parts.items():
+        title = "vCPU" if unit == "vcpu" else "memory"
+        demand = at.table.find(f"fargate_{unit}_hour", at.template.region, kind).usd
+        saved = (peak - average) * size * HOURS_PER_MONTH * demand
+        if spot < 1:
+            line = at.hours(f"{title} of tasks", average * (1 - spot) * size, f"fargate_{unit}_hour", kind)
+            yield dataclasses.replace(line, off_peak=saved * (1 - spot), reservable=line.monthly * commitment)
+        if spot > 0:
+            line = at.hours(f"{title} of tasks on Spot", average * spot * size, f"fargate_spot_{unit}_hour", kind)
+            yield dataclasses.replace(line, off_peak=saved * spot, spot=line.quantity * demand - line.monthly)
+    if storage > FARGATE_INCLUDED_STORAGE_GB:
+        more = storage - FARGATE_INCLUDED_STORAGE_GB
+        yield at.hours("ephemeral storage", average * more, "fargate_storage_gb_hour")
+
+
+def instance_group(at: At) -> Found:
+    """An Auto Scaling group of EC2: instances, their disks, their part on Spot and their schedules."""
+    mixed = at.resource.properties.get("MixedInstancesPolicy") or {}
+    specification = mixed.get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
+    named = (specification or at.resource.properties.get("LaunchTemplate") or {}).get("LaunchTemplateId")
+    template = at.template.target(named)
+    if template is None:
+        yield Unpriced("its launch template is not in the template")
+        return
+    data = at.template.known(template.properties["LaunchTemplateData"])
+    overrides = at.template.known(mixed.get("LaunchTemplate", {}).get("Overrides") or [])
+    kind = str((overrides[0] if overrides else data)["InstanceType"])
+    full = float(at.get("DesiredCapacity") or at.get("MinSize"))
+    schedules = [
+        (str(at.value(action, "Recurrence")), float(at.value(action, "DesiredCapacity", at.value(action, "MinSize"))))
+        for action in at.template.of_type("AWS::AutoScaling::ScheduledAction")
+        if at.template.target(action.properties.get("AutoScalingGroupName")) == at.resource
+    ]
+    distribution = at.template.value(mixed.get("InstancesDistribution") or {})
+    base = float(distribution.get("OnDemandBaseCapacity", 0))
+    above = float(distribution.get("OnDemandPercentageAboveBaseCapacity", 100)) / 100
+    spot = max(0.0, full - base) * (1 - above) / full if full else 0.0
+    average = schedule.average(schedules, full)
+    yield from _instances(at, kind, average, max([full, *(count for _, count in schedules)]), spot)
+    for mapping in data.get("BlockDeviceMappings") or []:
+        yield _disk(at, average, mapping.get("Ebs") or {})
+    if _true((data.get("Monitoring") or {}).get("Enabled", False)):
+        yield at.line("detailed monitoring", average * DETAILED_METRICS, "metric_month")
+
+
+def node_group(at: At) -> Found:
+    """A managed node group of EKS."""
+    scaling = at.get("ScalingConfig", {})
+    count = float(scaling.get("DesiredSize", scaling.get("MinSize", 2)))
+    types = at.get("InstanceTypes", [])
+    if not types:
+        yield Unpriced("its instance types are not in the node group")
+        return
+    yield from _instances(at, str(types[0]), count, count, float(at.get("CapacityType", "ON_DEMAND") == "SPOT"))
+    yield _disk(at, count, {"VolumeType": "gp3", "VolumeSize": at.get("DiskSize", 20)})
+
+
+def _instances(at: At, kind: str, average: float, peak: float, spot: float) -> Found:
+    """Price instances of EC2, like tasks."""
+    family, _, size = kind.rpartition(".")
+    demand = at.table.find("ec2_instance_hour", at.template.region, family).usd * size_factor(size)
+    saved = (peak - average) * HOURS_PER_MONTH * demand
+    commitment = 1 - at.table.find("savings_plan_1y", at.template.region).usd
+    if spot < 1:
+        line = Line(kind, average * (1 - spot) * HOURS_PER_MONTH, "hour", demand, "ec2_instance_hour")
+        yield dataclasses.replace(line, off_peak=saved * (1 - spot), reservable=line.monthly * commitment)
+    if spot > 0:
+        usd = demand * at.table.find("ec2_spot", at.template.region).usd
+        line = Line(f"{kind} on Spot", average * spot * HOURS_PER_MONTH, "hour", usd, "ec2_spot")
+        yield dataclasses.replace(line, off_peak=saved * spot, spot=line.quantity * demand - line.monthly)
+
+
+def _disk(at: At, count: float, disk: Mapping[str, Any]) -> Line | Unpriced:
+    if disk.get("VolumeType") != "gp3":
+        return Unpriced(f"no figure for disks of the type '{disk.get('VolumeType', 'gp2')}'")
+    return at.line("disks", count * float(disk["VolumeSize"]), "ebs_gp3_gb_month")
+
+
+def kubernetes_cluster(at: At) -> Found:
+    """The control plane of EKS."""
+    yield at.hours("control plane", 1, "eks_cluster_hour")
+
+
+def container_cluster(at: At) -> Found:
+    """A cluster of ECS: free, but for what it measures."""
+    settings = at.get("ClusterSettings", [])
+    if any(item.get("Name") == "containerInsights" and item.get("Value") != "disabled" for item in settings):
+        yield Unpriced("container insights are billed by the metrics that running tasks make")
+    else:
+        yield Free("tasks are charged, not their cluster")
+
+
+def balancer(at: At) -> Found:
+    """An application load balancer: by the hour, by capacity units, and its public addresses."""
+    if at.get("Type", "application") != "application":
+        yield Unpriced(f"no figure for a balancer of the type '{at.get('Type')}'")
+        return
+    per_second = at.usage.requests_per_second
+    connections = per_second / at.usage.requests_per_connection / 25
+    gb_an_hour = per_second * 3600 * at.usage.kilobytes_per_answer / KILOBYTES_PER_GB
+    yield at.hours("balancer", 1, "balancer_hour")
+    yield at.hours("capacity units", max(connections, gb_an_hour), "balancer_lcu_hour")
+    if at.get("Scheme", "internet-facing") == "internet-facing":
+        yield at.hours("public IPv4 addresses", _length(at, "Subnets"), "public_ipv4_hour")
+
+
+# --- storage and front door
+
+
+def bucket(at: At) -> Found:
+    """A bucket: what is kept, what a rule archives, requests, and what is copied to the other region."""
+    rules = (at.resource.properties.get("LifecycleConfiguration") or {}).get("Rules", [])
+    archive = next((t["StorageClass"] for rule in rules for t in _transitions(rule)), None)
+    archived = at.usage.bucket_gb * at.usage.bucket_archived_part if archive else 0.0
+    yield at.line("objects", at.usage.bucket_gb - archived, "s3_standard_gb_month")
+    if archive in STORAGE_CLASSES:
+        yield at.line(f"objects in {archive}", archived, STORAGE_CLASSES[archive])
+    elif archive:
+        yield Unpriced(f"no figure for the storage class '{archive}'")
+    yield at.line("writing", at.usage.bucket_thousand_writes, "s3_write_thousand")
+    yield at.line("reading", at.usage.bucket_thousand_reads, "s3_read_thousand")
+    if "ReplicationConfiguration" in at.resource.properties:
+        yield at.line("copying to the other region", at.usage.bucket_new_gb, "cross_region_gb")
+
+
+def _transitions(rule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*(rule.get("Transitions") or []), *([rule["Transition"]] if rule.get("Transition") else [])]
+
+
+def distribution(at: At) -> Found:
+    """A CloudFront distribution, above what is free. What an origin on AWS sends to it is free, too."""
+    answers_gb = at.usage.requests_per_second * SECONDS_PER_MONTH * at.usage.kilobytes_per_answer / KILOBYTES_PER_GB
+    requests = at.usage.cdn_million_requests + at.usage.requests_per_second * SECONDS_PER_MONTH / 1e6
+    yield at.line("data to viewers", max(0.0, at.usage.cdn_gb + answers_gb - CDN_FREE_GB), "cloudfront_gb")
+    yield at.line("requests", max(0.0, requests - CDN_FREE_MILLION_REQUESTS) * 100, "cloudfront_ten_thousand")
+
+
+def firewall(at: At) -> Found:
+    """A web ACL with its rules, by what it looks at."""
+    million = at.usage.requests_per_second * SECONDS_PER_MONTH / 1e6
+    if at.get("Scope") == "CLOUDFRONT":
+        million += at.usage.cdn_million_requests
+    yield at.line("web ACL", 1, "waf_acl_month")
+    yield at.line("rules", len(at.resource.properties.get("Rules") or []), "waf_rule_month")
+    yield at.line("requests", million, "waf_million")
+
+
+def hosted_zone(at: At) -> Found:
+    """A zone of Route 53."""
+    yield at.line("zone", 1, "hosted_zone_month")
+
+
+def health_check(at: At) -> Found:
+    """A health check of Route 53."""
+    yield at.line("health check", 1, "health_check_month")
+
+
+# --- keys, secrets, queues, images
+
+
+def key(at: At) -> Found:
+    """A key, or its replica in another region."""
+    yield at.line("key", 1, "kms_key_month")
+    yield at.line("requests", at.usage.key_ten_thousand_requests, "kms_ten_thousand")
+
+
+def secret(at: At) -> Found:
+    """A secret, and one more for each region that it is copied to."""
+    yield at.line("secret", 1 + len(at.resource.properties.get("ReplicaRegions") or []), "secret_month")
+    yield at.line("requests", at.usage.secret_ten_thousand_requests, "secret_ten_thousand")
+
+
+def queue(at: At) -> Found:
+    """A queue; one for dead letters has no requests while nothing fails."""
+    if _takes_dead_letters(at):
+        yield Free("no requests while nothing fails")
+        return
+    figure = "sqs_fifo_million" if _true(at.get("FifoQueue", False)) else "sqs_million"
+    yield at.line("requests", at.usage.queue_million_requests, figure)
+
+
+def _takes_dead_letters(at: At) -> bool:
+    targets = (
+        (other.properties.get("RedrivePolicy") or {}).get("deadLetterTargetArn")
+        for other in at.template.of_type(at.resource.type)
+        if isinstance(other.properties.get("RedrivePolicy"), dict)
+    )
+    return any(at.template.target(target) == at.resource for target in targets)
+
+
+def topic(at: At) -> Found:
+    """A topic."""
+    yield at.line("messages", at.usage.topic_million_messages, "sns_million")
+
+
+def repository(at: At) -> Found:
+    """A repository of images."""
+    yield at.line("images", at.usage.image_gb, "ecr_gb_month")
+
+
+def function(at: At) -> Found:
+    """A function of Lambda."""
+    runs = at.usage.function_million_runs
+    gb = float(at.get("MemorySize", 128)) / 1024
+    yield at.line("runs", runs, "lambda_million")
+    yield at.line("running", runs * 1e6 * at.usage.function_seconds * gb, "lambda_gb_second")
+
+
+# --- watching
+
+
+def log_group(at: At) -> Found:
+    """A log group; what flow logs write is charged with them."""
+    flows = at.template.of_type("AWS::EC2::FlowLog")
+    written = any(at.template.target(flow.properties.get("LogGroupName")) == at.resource for flow in flows)
+    gb = at.usage.flow_log_gb if written else at.usage.log_gb
+    if not written:
+        yield at.line("writing", gb, "log_ingest_gb")
+    days = at.get("RetentionInDays")
+    if days is None:
+        yield Unpriced("logs are kept for ever: RetentionInDays is not set")
+    else:
+        yield at.line("keeping", gb * float(days) / DAYS_PER_MONTH * LOGS_COMPRESS_TO, "log_stored_gb_month")
+
+
+def alarm(at: At) -> Found:
+    """An alarm, by the metrics that it looks at."""
+    if "ThresholdMetricId" in at.resource.properties:
+        yield at.line("anomaly", 1, "anomaly_alarm_month")
+    else:
+        metrics = [item for item in at.resource.properties.get("Metrics") or [] if "MetricStat" in item]
+        yield at.line("metrics", max(1, len(metrics)), "alarm_month")
+
+
+def composite_alarm(at: At) -> Found:
+    """An alarm about alarms."""
+    yield at.line("alarm", 1, "composite_alarm_month")
+
+
+def dashboard(at: At) -> Found:
+    """A dashboard."""
+    yield at.line("dashboard", 1, "dashboard_month")
+
+
+def metric_filter(at: At) -> Found:
+    """The metrics that a filter makes of logs."""
+    yield at.line("metrics", len(at.resource.properties.get("MetricTransformations") or []), "metric_month")
+
+
+def scaling_policy(at: At) -> Found:
+    """A policy is free, but for the alarms of target tracking."""
+    if at.get("PolicyType") == "TargetTrackingScaling":
+        yield at.line("its alarms", TRACKING_ALARMS, "alarm_month")
+    else:
+        yield Free("a schedule or a step")
+
+
+# --- backups
+
+
+def backup_plan(at: At) -> Found:
+    """The database's recovery points of each rule of a plan, and their copies."""
+    plan = at.resource.properties.get("BackupPlan") or {}
+    databases = [
+        _allocated_gb(dataclasses.replace(at, template=template), instance)
+        for template in at.templates
+        for instance in template.of_type("AWS::RDS::DBInstance")
+        if "SourceDBInstanceIdentifier" not in instance.properties
+    ]
+    size = sum(databases)
+    for rule in at.template.known(plan.get("BackupPlanRule") or []):
+        runs = len(_backup_times(str(rule.get("ScheduleExpression", "rate(1 day)"))))
+        yield from _recovery_points(at, rule, rule.get("Lifecycle") or {}, runs, size)
+    yield Unpriced("recovery points of buckets: a selection names them only when its stack exists")
+
+
+def _recovery_points(at: At, rule: Mapping[str, Any], lifecycle: Mapping[str, Any], runs: int, size: float) -> Found:
+    days = lifecycle.get("DeleteAfterDays")
+    if days is None:
+        yield Unpriced(f"the rule '{rule['RuleName']}' keeps recovery points for ever")
+        return
+    changed = size * at.usage.database_change_per_day
+    gb = size + float(days) * changed if runs else 0.0
+    yield at.line(f"database, {rule['RuleName']}", gb, "backup_rds_gb_month")
+    for copy in rule.get("CopyActions") or []:
+        kept = float((copy.get("Lifecycle") or {}).get("DeleteAfterDays", days))
+        yield at.line(f"copies of {rule['RuleName']}", size + kept * changed, "backup_rds_gb_month")
+        yield at.line(f"copying {rule['RuleName']}", DAYS_PER_MONTH * changed, "cross_region_gb")
+
+
+def _backup_times(expression: str) -> list[int]:
+    """A rule of a day of the month keeps recovery points as well, though no week tells when."""
+    try:
+        return schedule.times(expression)
+    except schedule.ScheduleError:
+        return [0]
+
+
+def _free(reason: str) -> Pricer:
+    def pricer(at: At) -> Found:
+        yield Free(reason)
+
+    return pricer
+
+
+def _unpriced(reason: str) -> Pricer:
+    def pricer(at: At) -> Found:
+        yield Unpriced(reason)
+
+    return pricer
+
+
+PRICED: dict[str, Pricer] = {
+    "AWS::EC2::NatGateway": nat_gateway,
+    "AWS::EC2::VPCEndpoint": endpoint,
+    "AWS::EC2::EIP": address,
+    "AWS::EC2::FlowLog": flow_log,
+    "AWS::RDS::DBInstance": database_instance,
+    "AWS::RDS::DBProxy": database_proxy,
+    "AWS::ElastiCache::ReplicationGroup": cache_group,
+    "AWS::ECS::Service": service,
+    "AWS::ECS::Cluster": container_cluster,
+    "AWS::Scheduler::Schedule": scheduled,
+    "AWS::AutoScaling::AutoScalingGroup": instance_group,
+    "AWS::EKS::Cluster": kubernetes_cluster,
+    "AWS::EKS::Nodegroup": node_group,
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": balancer,
+    "AWS::S3::Bucket": bucket,
+    "AWS::CloudFront::Distribution": distribution,
+    "AWS::WAFv2::WebACL": firewall,
+    "AWS::Route53::HostedZone": hosted_zone,
+    "AWS::Route53::HealthCheck": health_check,
+    "AWS::KMS::Key": key,
+    "AWS::KMS::ReplicaKey": key,
+    "AWS::SecretsManager::Secret": secret,
+    "AWS::SQS::Queue": queue,
+    "AWS::SNS::Topic": topic,
+    "AWS::ECR::Repository": repository,
+    "AWS::Lambda::Function": function,
+    "AWS::Logs::LogGroup": log_group,
+    "AWS::Logs::MetricFilter": metric_filter,
+    "AWS::CloudWatch::Alarm": alarm,
+    "AWS::CloudWatch::CompositeAlarm": composite_alarm,
+    "AWS::CloudWatch::Dashboard": dashboard,
+    "AWS::ApplicationAutoScaling::ScalingPolicy": scaling_policy,
+    "AWS::AutoScaling::ScalingPolicy": scaling_policy,
+    "AWS::Backup::BackupPlan": backup_plan,
+    "AWS::Backup::RestoreTestingPlan": _unpriced("what is restored is billed for as long as the test keeps it"),
+}
+
+# Types that cost nothing, by why.
+FREE_OF_CHARGE = {
+    "a part of the network": (
+        "EC2::VPC EC2::Subnet EC2::RouteTable EC2::Route EC2::SubnetRouteTableAssociation EC2::InternetGateway"
+        " EC2::VPCGatewayAttachment EC2::SecurityGroup EC2::SecurityGroupIngress EC2::SecurityGroupEgress"
+        " EC2::NetworkAcl EC2::NetworkAclEntry EC2::SubnetNetworkAclAssociation EC2::VPCCidrBlock EC2::DHCPOptions"
+        " EC2::VPCDHCPOptionsAssociation EC2::PrefixList"
+    ),
+    "permissions": (
+        "IAM::Role IAM::Policy IAM::ManagedPolicy IAM::InstanceProfile IAM::OIDCProvider IAM::ServiceLinkedRole"
+        " S3::BucketPolicy SQS::QueuePolicy SNS::TopicPolicy Lambda::Permission SecretsManager::ResourcePolicy"
+        " Logs::ResourcePolicy ECR::RegistryPolicy EKS::AccessEntry EKS::PodIdentityAssociation"
+    ),
+    "configuration of what is charged": (
+        "RDS::DBSubnetGroup RDS::DBParameterGroup RDS::OptionGroup RDS::DBProxyTargetGroup RDS::DBProxyEndpoint"
+        " ElastiCache::SubnetGroup ElastiCache::ParameterGroup ElastiCache::User ElastiCache::UserGroup"
+        " ECS::TaskDefinition ECS::ClusterCapacityProviderAssociations ECS::CapacityProvider EC2::LaunchTemplate"
+        " ElasticLoadBalancingV2::Listener ElasticLoadBalancingV2::ListenerRule ElasticLoadBalancingV2::TargetGroup"
+        " ElasticLoadBalancingV2::ListenerCertificate ApplicationAutoScaling::ScalableTarget"
+        " AutoScaling::ScheduledAction AutoScaling::LifecycleHook KMS::Alias Scheduler::ScheduleGroup"
+        " CloudFront::OriginAccessControl CloudFront::CachePolicy CloudFront::ResponseHeadersPolicy"
+        " CloudFront::OriginRequestPolicy CloudFront::Function WAFv2::WebACLAssociation WAFv2::LoggingConfiguration"
+        " WAFv2::IPSet ECR::ReplicationConfiguration ECR::PullThroughCacheRule ECR::RegistryScanningConfiguration"
+        " ECR::RepositoryCreationTemplate EKS::Addon SNS::Subscription Backup::BackupVault Backup::BackupSelection"
+        " Backup::RestoreTestingSelection CloudWatch::InsightRule Logs::QueryDefinition Logs::LogStream"
+        " SecretsManager::SecretTargetAttachment RDS::EventSubscription"
+    ),
+    "AWS does not charge for it": (
+        "CertificateManager::Certificate Budgets::Budget CE::AnomalyMonitor CE::AnomalySubscription SSM::Parameter"
+        " Route53::RecordSet Route53::RecordSetGroup Events::Rule CloudFormation::WaitConditionHandle"
+        " CloudFormation::WaitCondition"
+    ),
+    "its few runs a month cost less than a cent": "SecretsManager::RotationSchedule",
+}
+
+PRICERS: dict[str, Pricer] = {
+    **{f"AWS::{kind}": _free(reason) for reason, kinds in FREE_OF_CHARGE.items() for kind in kinds.split()},
+    **PRICED,
+}
