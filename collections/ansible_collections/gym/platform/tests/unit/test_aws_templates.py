@@ -136,7 +136,7 @@ def test_a_parameter_is_filled_by_the_output_that_it_is_named_after() -> None:
 @pytest.mark.parametrize(
     ("parameter", "expected"),
     [
-        ("NetworkVpcld", r"database: the parameter NetworkVpcld needs the output Vpcld, .*did you mean NetworkVpcId\?"),
+        ("NetworkVpcld", r"database: the parameter NetworkVpcld needs the output Vpcld of .*did you mean NetworkVpcId\?"),
         ("NetworkZone", r"the output Zone of network, .*; its outputs are Subnets, VpcId"),
         ("Mail", r"database: nothing fills the parameter Mail: name it after a stack"),
         ("Network", r"nothing fills the parameter Network"),
