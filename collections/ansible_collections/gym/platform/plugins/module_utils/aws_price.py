@@ -61,10 +61,15 @@ class Free:
 class Priced:
     """What one resource costs."""
 
-    capability: str
+    stack: str
     name: str
     type: str
     found: tuple[Line | Unpriced | Free, ...]
+
+    @property
+    def capability(self) -> str:
+        """The capability that its stack belongs to: that of `storage_dr` is `storage`."""
+        return self.stack.partition("_")[0]
 
     @property
     def lines(self) -> list[Line]:
@@ -139,7 +144,7 @@ class Quote:
     def unpriced(self) -> list[dict[str, str]]:
         """What has no price, and why."""
         return [
-            {"capability": resource.capability, "resource": resource.name, "type": resource.type, "reason": item.reason}
+            {"stack": resource.stack, "resource": resource.name, "type": resource.type, "reason": item.reason}
             for resource in self.resources
             for item in resource.found
             if isinstance(item, Unpriced)
@@ -165,6 +170,7 @@ class Quote:
             "resources": [
                 {
                     "capability": resource.capability,
+                    "stack": resource.stack,
                     "name": resource.name,
                     "type": resource.type,
                     "monthly": round(resource.monthly, 2),
@@ -196,7 +202,7 @@ def quote(
 
 
 def _priced(at: At, pricers: Mapping[str, Pricer]) -> Priced:
-    return Priced(at.template.capability, at.resource.name, at.resource.type, tuple(_found(at, pricers)))
+    return Priced(at.template.stack, at.resource.name, at.resource.type, tuple(_found(at, pricers)))
 
 
 def _found(at: At, pricers: Mapping[str, Pricer]) -> Iterator[Line | Unpriced | Free]:
@@ -216,7 +222,7 @@ def _found(at: At, pricers: Mapping[str, Pricer]) -> Iterator[Line | Unpriced | 
 class Change:
     """A resource whose price differs, in US dollars a month; None where there is no such resource."""
 
-    capability: str
+    stack: str
     name: str
     type: str
     before: float | None
@@ -230,7 +236,7 @@ class Change:
 
 def changes(before: Quote, after: Quote) -> list[Change]:
     """Compare two quotes, the dearest difference first. What costs the same, to the cent, is left out."""
-    sides = [{(r.capability, r.name, r.type): r.monthly for r in side.resources} for side in (before, after)]
+    sides = [{(r.stack, r.name, r.type): r.monthly for r in side.resources} for side in (before, after)]
     found = [Change(*key, sides[0].get(key), sides[1].get(key)) for key in dict.fromkeys([*sides[0], *sides[1]])]
     return sorted((c for c in found if abs(c.difference) >= CENT), key=lambda c: -abs(c.difference))
 

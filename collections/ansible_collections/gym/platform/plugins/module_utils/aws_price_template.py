@@ -31,14 +31,14 @@ class Resource:
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """One capability's template, with the values of its parameters."""
+    """One stack's template, with the values of its parameters."""
 
-    capability: str
+    stack: str
     body: Mapping[str, Any]
     parameters: Mapping[str, Any]
 
     @classmethod
-    def of(cls, capability: str, body: Mapping[str, Any], given: Mapping[str, Any], region: str) -> Template:
+    def of(cls, stack: str, body: Mapping[str, Any], given: Mapping[str, Any], region: str) -> Template:
         """Take a parsed template. A parameter has the value `given` for its name, or else its default.
 
         `region` is the environment's: that of the stack unless its `Metadata.Platform.Region` says otherwise.
@@ -49,7 +49,7 @@ class Template:
             if name in given or "Default" in declared
         }
         own = ((body.get("Metadata") or {}).get("Platform") or {}).get("Region")
-        return cls(capability, body, {**PSEUDO, **known, "AWS::Region": own or region})
+        return cls(stack, body, {**PSEUDO, **known, "AWS::Region": own or region})
 
     @property
     def region(self) -> str:

@@ -18,10 +18,10 @@ TABLE: Table = parse(TEXT)
 IRELAND, FRANKFURT = "eu-west-1", "eu-central-1"
 
 
-def template(resources: str, head: str = "", capability: str = "part", **given: Any) -> Template:
+def template(resources: str, head: str = "", stack: str = "part", **given: Any) -> Template:
     """Return a template of these resources in Ireland."""
     indented = "\n".join(f"  {line}" for line in resources.strip("\n").splitlines())
-    return Template.of(capability, parse_template(f"{head}\nResources:\n{indented}\n"), given, IRELAND)
+    return Template.of(stack, parse_template(f"{head}\nResources:\n{indented}\n"), given, IRELAND)
 
 
 def priced(*templates: Template, table: Table = TABLE, **assumed: Any) -> Quote:

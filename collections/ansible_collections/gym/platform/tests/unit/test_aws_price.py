@@ -53,7 +53,7 @@ Service:
 """
 
 
-def only(resources: str, head: str = "", **assumed: float) -> dict[str, float]:
+def only(resources: str, head: str = "", **assumed: Any) -> dict[str, float]:
     """Return what each line of a template costs."""
     found = priced(template(resources, head), **assumed)
     assert not found.unpriced()
@@ -309,7 +309,7 @@ Plan:
           Lifecycle: {DeleteAfterDays: 35}
           CopyActions: [{DestinationBackupVaultArn: !Ref Elsewhere, Lifecycle: {DeleteAfterDays: 10}}]
 """
-    found = lines(priced(template(DATABASE, capability="database"), template(plan, capability="backup")))
+    found = lines(priced(template(DATABASE, stack="database"), template(plan, stack="backup")))
     assert found["database, nightly"].quantity == pytest.approx(500 + 35 * 5)
     assert found["copies of nightly"].quantity == pytest.approx(500 + 10 * 5)
 
@@ -385,7 +385,7 @@ def test_a_figure_of_the_table_moves_the_price() -> None:
 
 
 def test_the_report_adds_up_and_is_plain_data() -> None:
-    found = priced(template(DATABASE, capability="database"), template(GROUP, capability="compute"))
+    found = priced(template(DATABASE, stack="database"), template(GROUP, stack="compute"))
     record: dict[str, Any] = json.loads(json.dumps(found.record()))
     assert record["monthly"] == pytest.approx(sum(record["capabilities"].values()), abs=0.02)
     assert record["monthly"] == pytest.approx(
