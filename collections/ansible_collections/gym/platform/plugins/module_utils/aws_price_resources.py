@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -105,8 +106,9 @@ def database_instance(at: At) -> Found:
     standby = " with a standby" if copies == 2 else ""
     yield reserved(at, _instance(at, f"{kind}{standby}", copies * HOURS_PER_MONTH, "rds_instance_hour", kind), kind)
     size = _allocated_gb(at, at.resource)
-    if at.get("StorageType", "gp2") != "gp3":
-        yield Unpriced(f"no figure for storage of the type '{at.get('StorageType', 'gp2')}'")
+    storage = at.get("StorageType") or (source and at.value(source, "StorageType")) or "gp2"
+    if storage != "gp3":
+        yield Unpriced(f"no figure for storage of the type '{storage}'")
     else:
         yield at.line(f"storage{standby}", copies * size, "rds_gp3_gb_month")
         if extra := max(0, int(at.get("Iops", 0)) - RDS_INCLUDED_IOPS[size >= RDS_STRIPED_FROM_GB]):
@@ -175,9 +177,9 @@ def _true(value: Any) -> bool:
 
 def service(at: At) -> Found:
     """The tasks of a service on Fargate, by its definition, its schedules and its part on Spot."""
-    definition = at.template.target(at.resource.properties.get("TaskDefinition"))
+    definition = _definition(at, at.resource.properties.get("TaskDefinition"))
     if definition is None:
-        yield Unpriced("its task definition is not in the template")
+        yield Unpriced("its task definition is in no template")
         return
     full = float(at.get("DesiredCount", 1))
     schedules: list[tuple[str, float]] = []
@@ -189,22 +191,34 @@ def service(at: At) -> Found:
             if "MinCapacity" in capacity:
                 schedules.append((action["Schedule"], float(capacity["MinCapacity"])))
     peak = max([full, *(count for _, count in schedules)])
-    yield from _tasks(at, definition, schedule.average(schedules, full), peak, _spot_part(at, full))
+    yield from _tasks(definition, schedule.average(schedules, full), peak, _spot_part(at, full))
 
 
 def scheduled(at: At) -> Found:
     """A schedule: free, but for the tasks that it starts."""
     parameters = at.resource.properties.get("Target", {}).get("EcsParameters")
-    definition = at.template.target((parameters or {}).get("TaskDefinitionArn"))
     if not parameters:
         yield Free("14 million invocations a month are free")
-    elif definition is None:
-        yield Unpriced("its task definition is not in the template")
+    elif (definition := _definition(at, parameters.get("TaskDefinitionArn"))) is None:
+        yield Unpriced("its task definition is in no template")
     else:
         runs = len(schedule.times(str(at.get("ScheduleExpression")))) * WEEKS_PER_MONTH
         part = runs * at.usage.job_minutes / 60 / HOURS_PER_MONTH
         spot = _share(at.template.known(parameters.get("CapacityProviderStrategy") or []), 1)
-        yield from _tasks(at, definition, part, part, spot)
+        yield from _tasks(definition, part, part, spot)
+
+
+def _definition(at: At, named: Any) -> At | None:
+    """Return the task definition that is referred to, or whose family an ARN ends with, whatever stack it is in."""
+    if found := at.template.target(named):
+        return dataclasses.replace(at, resource=found)
+    ending = json.dumps(at.template.known(named)).rpartition("task-definition/")[2]
+    for template in at.templates:
+        for definition in template.of_type("AWS::ECS::TaskDefinition"):
+            family = template.known(definition.properties.get("Family", ""))
+            if re.fullmatch(rf'{re.escape(str(family))}(:\d+)?["}}\]]*', ending):
+                return dataclasses.replace(at, resource=definition, template=template)
+    return None
 
 
 def _scalable_target(at: At) -> Resource | None:
@@ -239,12 +253,12 @@ def _share(strategy: list[Mapping[str, Any]], count: float) -> float:
     return on_spot / count
 
 
-def _tasks(at: At, definition: Resource, average: float, peak: float, spot: float) -> Found:
-    """Price tasks on Fargate: `average` of them over the month, `peak` at full size, the part `spot` on Spot."""
-    platform = at.value(definition, "RuntimePlatform", {})
+def _tasks(at: At, average: float, peak: float, spot: float) -> Found:
+    """Price tasks of a definition: `average` of them over the month, `peak` at full size, the part `spot` on Spot."""
+    platform = at.get("RuntimePlatform", {})
     kind = "arm" if platform.get("CpuArchitecture") == "ARM64" else "x86"
-    storage = float(at.value(definition, "EphemeralStorage", {}).get("SizeInGiB", FARGATE_INCLUDED_STORAGE_GB))
-    parts = {"vcpu": float(at.value(definition, "Cpu")) / 1024, "gb": float(at.value(definition, "Memory")) / 1024}
+    storage = float(at.get("EphemeralStorage", {}).get("SizeInGiB", FARGATE_INCLUDED_STORAGE_GB))
+    parts = {"vcpu": float(at.get("Cpu")) / 1024, "gb": float(at.get("Memory")) / 1024}
     commitment = 1 - at.table.find("savings_plan_1y", at.template.region).usd
     for unit, size in parts.items():
         title = "vCPU" if unit == "vcpu" else "memory"
@@ -428,11 +442,12 @@ def queue(at: At) -> Found:
 
 
 def _takes_dead_letters(at: At) -> bool:
-    targets = (
-        (other.properties.get("RedrivePolicy") or {}).get("deadLetterTargetArn")
-        for other in at.template.of_type(at.resource.type)
-        if isinstance(other.properties.get("RedrivePolicy"), dict)
-    )
+    redrives = [other.properties.get("RedrivePolicy") for other in at.template.of_type(at.resource.type)]
+    targets = [policy.get("deadLetterTargetArn") for policy in redrives if isinstance(policy, dict)]
+    targets += [
+        (planned.properties.get("Target", {}).get("DeadLetterConfig") or {}).get("Arn")
+        for planned in at.template.of_type("AWS::Scheduler::Schedule")
+    ]
     return any(at.template.target(target) == at.resource for target in targets)
 
 

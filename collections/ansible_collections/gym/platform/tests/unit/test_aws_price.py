@@ -36,7 +36,7 @@ Primary:
     ManageMasterUserPassword: true
 Replica:
   Type: AWS::RDS::DBInstance
-  Properties: {SourceDBInstanceIdentifier: !Ref Primary, DBInstanceClass: db.r6g.large, StorageType: gp3}
+  Properties: {SourceDBInstanceIdentifier: !Ref Primary, DBInstanceClass: db.r6g.large}
 """
 TASK = """
 Task: {Type: AWS::ECS::TaskDefinition, Properties: {Cpu: "1024", Memory: "2048"}}
@@ -138,15 +138,26 @@ Target:
     assert found.savings()["off_peak"] == pytest.approx(an_hour * 3 * 8 / 24 * HOURS)
 
 
-def test_a_scheduled_task_is_priced_by_its_runs() -> None:
-    nightly = """
+NIGHTLY = """
 Nightly:
   Type: AWS::Scheduler::Schedule
   Properties:
     ScheduleExpression: cron(30 2 * * ? *)
     Target: {Arn: x, EcsParameters: {TaskDefinitionArn: !Ref Task}}
 """
-    found = only(TASK + nightly, job_minutes=20)
+
+
+def test_a_scheduled_task_is_found_in_another_stack_by_its_family() -> None:
+    family = TASK.replace("{Cpu", "{Family: gym-report, Cpu")
+    named = NIGHTLY.replace("!Ref Task", '!Sub "arn:aws:ecs:${AWS::AccountId}:task-definition/gym-report"')
+    found = priced(template(named, stack="queue"), template(family, stack="compute"))
+    assert found.by_capability()["queue"] > 0
+    other = priced(template(named.replace("gym-report", "gym-repor"), stack="queue"), template(family, stack="compute"))
+    assert [item["reason"] for item in other.unpriced()] == ["its task definition is in no template"]
+
+
+def test_a_scheduled_task_is_priced_by_its_runs() -> None:
+    found = only(TASK + NIGHTLY, job_minutes=20)
     assert found["vCPU of tasks"] == pytest.approx(HOURS / 24 * 20 / 60 * usd("fargate_vcpu_hour", "x86"))
 
 
@@ -328,7 +339,10 @@ Plan:
         ),
         ("{Type: AWS::Logs::LogGroup, Properties: {RetentionInDays: !Ref Elsewhere}}", "Elsewhere is not known"),
         ("{Type: AWS::Logs::LogGroup}", "kept for ever"),
-        ("{Type: AWS::ECS::Service, Properties: {TaskDefinition: !Ref Elsewhere}}", "task definition is not"),
+        (
+            "{Type: AWS::ECS::Service, Properties: {TaskDefinition: !Ref Elsewhere}}",
+            "task definition is in no template",
+        ),
         ("{Type: AWS::ElasticLoadBalancingV2::LoadBalancer, Properties: {Type: network}}", "of the type 'network'"),
         ("{Type: AWS::Backup::RestoreTestingPlan}", "for as long as the test"),
     ],
