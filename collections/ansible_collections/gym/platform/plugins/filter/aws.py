@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,22 @@ FARGATE: Mapping[int, Sequence[int]] = {
     8192: range(16384, 61441, 4096),
     16384: range(32768, 122881, 8192),
 }
+# What a number without a unit means to PostgreSQL, which RDS asks for: milliseconds, seconds, kilobytes and so on.
+BASE_UNITS = {
+    **dict.fromkeys(
+        ("deadlock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout",
+         "log_autovacuum_min_duration", "log_min_duration_sample", "log_min_duration_statement", "statement_timeout",
+         "wal_receiver_timeout", "wal_sender_timeout"), "ms"),
+    **dict.fromkeys(("autovacuum_naptime", "checkpoint_timeout", "tcp_keepalives_idle"), "s"),
+    **dict.fromkeys(("autovacuum_work_mem", "logical_decoding_work_mem", "maintenance_work_mem", "work_mem"), "kB"),
+    **dict.fromkeys(("max_slot_wal_keep_size", "max_wal_size", "min_wal_size", "wal_keep_size"), "MB"),
+    **dict.fromkeys(("effective_cache_size", "shared_buffers", "temp_buffers", "wal_buffers"), "8kB"),
+}  # fmt: skip
+# Milliseconds, or kilobytes.
+UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
+         "kB": 1, "8kB": 8, "MB": 1024, "GB": 1024**2, "TB": 1024**3}  # fmt: skip
+TIMES = frozenset(("ms", "s", "min", "h", "d"))
+QUANTITY = re.compile(r"(-?\d+) ?([A-Za-z]+)")
 # A calendar expression of systemd.time with a date of numbers and stars, and a time.
 CALENDAR = re.compile(r"(?:(?P<day>[A-Z][a-z]{2}) )?(?:\d{4}|\*)-(?P<month>\d{1,2}|\*)-(?P<date>\d{1,2}|\*)"
                       r" (?P<hour>\d{1,2}|\*):(?P<minute>\d{1,2}|\*):\d{1,2}")  # fmt: skip
@@ -87,6 +104,47 @@ def secret_reference(parameter: str, key: str = "password") -> str:
     return f"{{{{resolve:secretsmanager:${{{parameter}}}:SecretString:{key}}}}}"
 
 
+def off_peak_actions(service: Mapping[str, Any], off_peak: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the two scheduled actions of a service: fewer replicas when the off-peak hours begin, all when they end.
+
+    Two stay in any case where there are two, so that the loss of one is no outage.
+    """
+    replicas = service["replicas"]
+    fewer = max(min(2, replicas), math.ceil(replicas * off_peak["percent"] / 100))
+    found = []
+    for name, time, minimum in (("begins", off_peak["begins"], fewer), ("ends", off_peak["ends"], replicas)):
+        hour, minute = (int(part) for part in time.split(":"))
+        found.append(
+            {
+                "name": f"off-peak-{name}",
+                "schedule": f"cron({minute} {hour} * * ? *)",
+                "minimum": minimum,
+                "maximum": service.get("maximum_replicas", replicas),
+            }
+        )
+    return found
+
+
+def rds_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return PostgreSQL's settings as RDS takes them: 250ms becomes 250, on becomes 1, and a unit is never guessed.
+
+    Raises AnsibleFilterError for a unit on a setting whose own unit is not known here.
+    """
+    found = {}
+    for name, value in settings.items():
+        text = {True: "1", False: "0", "on": "1", "off": "0"}.get(value, str(value))
+        if (quantity := QUANTITY.fullmatch(text)) and quantity[2] in UNITS:
+            base = BASE_UNITS.get(name, "")
+            if not base or (base in TIMES) != (quantity[2] in TIMES):
+                raise AnsibleFilterError(
+                    f"database.settings: what '{value}' is to {name} on RDS is not known here: write the plain number"
+                    f" that PostgreSQL's documentation gives the unit of, or add {name} to BASE_UNITS."
+                )
+            text = str(int(quantity[1]) * UNITS[quantity[2]] // UNITS[base])
+        found[name] = text
+    return found
+
+
 def stored_secrets(uses: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
     """Return the secrets that a cloud keeps: a user for each use of the cache, and those of the services.
 
@@ -109,6 +167,18 @@ def stored_secrets(uses: Iterable[Mapping[str, Any]], name: str) -> list[dict[st
         "service/session_signing": "sessions",
     }
     return users + [{"name": secret, "username": username} for secret, username in fixed.items()]
+
+
+def service_secrets(uses: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the environment variables of services that are passwords, each with the output that names its secret."""
+    found = {
+        f"REDIS_{use['name'].upper()}_PASSWORD": f"SecretsCache{logical_id(use['name'])}SecretArn" for use in uses
+    }
+    return {
+        "DATABASE_PASSWORD": "SecretsDatabaseApplicationSecretArn",
+        "SESSION_SIGNING_KEY": "SecretsServiceSessionSigningSecretArn",
+        **found,
+    }
 
 
 def service_ports(services: Iterable[Mapping[str, Any]], offsets: Iterable[int]) -> list[int]:
@@ -136,5 +206,8 @@ class FilterModule:
             "schedule_cron": schedule_cron,
             "secret_reference": secret_reference,
             "service_ports": service_ports,
+            "service_secrets": service_secrets,
+            "off_peak_actions": off_peak_actions,
+            "rds_parameters": rds_parameters,
             "stored_secrets": stored_secrets,
         }
