@@ -13,6 +13,7 @@ export UV_SYSTEM_CERTS := true
 
 VENV     := .venv/.installed
 SERVICE  := .cache/gym_api/.installed
+CLOUD    := .cache/rehearsal_aws/.installed
 UV       := .cache/uv/bin/uv
 PLAYBOOK := ansible-playbook -i inventories/$(ENV)
 PYTEST   := python -m pytest
@@ -46,7 +47,7 @@ lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	ansible-lint --offline
 	ruff check .
 	ruff format --check --diff .
-	mypy collections/ansible_collections/gym/platform/plugins tests molecule
+	mypy collections/ansible_collections/gym/platform/plugins tests molecule rehearsal
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/mypy src tests
 
 unit: $(VENV) $(SERVICE) ## run every test that needs no host, those of the reference service among them
@@ -61,6 +62,9 @@ prove: molecule up $(SERVICE) ## the long proofs: roles by Molecule, broken loca
 	$(PYTEST) tests/proofs
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
+
+rehearse: $(VENV) $(CLOUD) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
+	$(PLAYBOOK) playbooks/rehearse.yml
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
@@ -93,9 +97,12 @@ collection: $(VENV) ## build the collection's tarball, with the roles in it, int
 	cp -RL collections/ansible_collections/gym/platform $(OUT)/source
 	ansible-galaxy collection build --force --output-path $(OUT) $(OUT)/source
 
-requirements: $(UV) ## pin requirements.in with hashes into requirements.txt
-	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command 'make requirements' --output-file requirements.txt requirements.in
+requirements: $(UV) ## pin every requirements.in with hashes into the requirements.txt beside it
+	for directory in . rehearsal/aws; do \
+	    $(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	        --custom-compile-command 'make requirements' \
+	        --output-file "$$directory/requirements.txt" "$$directory/requirements.in"; \
+	done
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
@@ -113,6 +120,13 @@ $(VENV): requirements.txt | $(UV)
 
 # The reference service has its own packages, and its own tests.
 $(SERVICE): examples/gym_api/requirements.txt examples/gym_api/requirements-dev.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python python3 $(dir $@)
+	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
+	$(UV) pip sync --quiet --require-hashes --python $(dir $@) $${index:+--default-index "$$index"} $^
+	touch $@
+
+# The embedded cloud has its own as well: what it needs is none of the platform's business.
+$(CLOUD): rehearsal/aws/requirements.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 $(dir $@)
 	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
 	$(UV) pip sync --quiet --require-hashes --python $(dir $@) $${index:+--default-index "$$index"} $^
@@ -136,5 +150,5 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate show-config \
+.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse molecule molecule-down bench validate show-config \
 	golden readmes picture collection requirements help controller apt
