@@ -63,9 +63,11 @@ def register(region: str) -> frozenset[str]:
     native = frozenset(table)
     published = [rtype for rtype in schemas.index(region) if not rtype.startswith("AWS::CloudFormation::")]
     for rtype in published:
-        if rtype not in native:
+        if rtype in native:
+            table[rtype] = types.completed(rtype, table[rtype])
+        else:
             table[rtype] = types.EC2_TYPES.get(rtype) or types.remembered(rtype)
-    for rtype in set(table) & set(published):
+    for rtype in published:
         table[rtype] = guards.guarded(rtype, table[rtype], native)
     emulated = native | frozenset(types.EC2_TYPES)
 

@@ -55,6 +55,32 @@ def remembered(rtype: str) -> Handlers:
     return {"create": create, "update": update, "delete": delete}
 
 
+def is_remembered(rtype: str, physical_id: str) -> bool:
+    """Whether no service keeps a resource."""
+    return cloudcontrol._resource_key(rtype, physical_id) in cloudcontrol._resources
+
+
+def completed(rtype: str, own: Handlers) -> Handlers:
+    """Return a type of MiniStack's, which remembers a resource that asks for what its service does not know."""
+    other = remembered(rtype)
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> tuple[str, dict[str, Any]]:
+        try:
+            answer: tuple[str, dict[str, Any]] = own["create"](logical_id, properties, stack_name)
+        except ValueError as error:
+            if "is not supported" not in str(error):
+                raise
+            answer = other["create"](logical_id, properties, stack_name)
+        return answer
+
+    def chosen(action: str) -> Callable[..., Any]:
+        return lambda physical_id, *rest: (other if is_remembered(rtype, physical_id) else own)[action](
+            physical_id, *rest
+        )
+
+    return {**own, "create": create, **{action: chosen(action) for action in ("update", "delete") if action in own}}
+
+
 class Answer:
     """An answer of the EC2 service."""
 
