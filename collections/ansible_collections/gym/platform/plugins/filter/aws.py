@@ -169,6 +169,14 @@ def stored_secrets(uses: Iterable[Mapping[str, Any]], name: str) -> list[dict[st
     return users + [{"name": secret, "username": username} for secret, username in fixed.items()]
 
 
+def cache_nodes(cache: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names that ElastiCache gives the nodes of a replication group."""
+    nodes = range(1, cache["replicas"] + 2)
+    if not cache["cluster_mode"]:
+        return [f"{name}-{node:03}" for node in nodes]
+    return [f"{name}-{shard:04}-{node:03}" for shard in range(1, cache["shards"] + 1) for node in nodes]
+
+
 def service_secrets(uses: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the environment variables of services that are passwords, each with the output that names its secret."""
     found = {
@@ -201,6 +209,7 @@ class FilterModule:
         return {
             "logical_id": logical_id,
             "log_retention": log_retention,
+            "cache_nodes": cache_nodes,
             "instance_class": instance_class,
             "fargate_size": fargate_size,
             "schedule_cron": schedule_cron,
