@@ -12,7 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_client
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import SETTINGS, differences, modification
 from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 HOME, AWAY = "eu-west-1", "eu-central-1"
 NOON = datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.UTC)
@@ -307,7 +307,6 @@ def test_the_newest_snapshot_is_copied_under_the_other_region_s_key(home: Stubbe
             "SourceDBSnapshotIdentifier": SNAPSHOT,
             "TargetDBSnapshotIdentifier": "gym-1-2030",
             "SourceRegion": HOME,
-            "PreSignedUrl": ANY,
             "CopyTags": True,
             "KmsKeyId": "alias/gym",
         },
@@ -349,15 +348,10 @@ def test_a_copy_that_fails_is_not_waited_for(home: Stubber, away: Stubber) -> No
         copy(home, away, snapshot="a")
 
 
-@pytest.mark.parametrize(
-    ("found", "complaint"),
-    [([], "has no finished snapshot"), ([snapshot("a", "creating")], "has no finished snapshot")],
-)
-def test_an_instance_without_a_snapshot_is_refused(
-    home: Stubber, away: Stubber, found: list[dict[str, Any]], complaint: str
-) -> None:
+@pytest.mark.parametrize("found", [[], [snapshot("a", "creating")]])
+def test_an_instance_without_a_snapshot_is_refused(home: Stubber, away: Stubber, found: list[dict[str, Any]]) -> None:
     sees_snapshots(home, *found, DBInstanceIdentifier="gym-1")
-    with pytest.raises(RequestError, match=complaint):
+    with pytest.raises(RequestError, match="has no finished snapshot"):
         copy(home, away, instance="gym-1")
 
 
