@@ -1,4 +1,4 @@
-"""What AWS allows of a value that a noun wishes: the smallest machine that is large enough, the nearest legal number."""
+"""What AWS has for what a noun wishes: the smallest machine that is large enough, the nearest legal number."""
 
 from __future__ import annotations
 
@@ -179,9 +179,7 @@ def cache_nodes(cache: Mapping[str, Any], name: str) -> list[str]:
 
 def service_secrets(uses: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the environment variables of services that are passwords, each with the output that names its secret."""
-    found = {
-        f"REDIS_{use['name'].upper()}_PASSWORD": f"SecretsCache{logical_id(use['name'])}SecretArn" for use in uses
-    }
+    found = {f"REDIS_{use['name'].upper()}_PASSWORD": f"SecretsCache{logical_id(use['name'])}SecretArn" for use in uses}
     return {
         "DATABASE_PASSWORD": "SecretsDatabaseApplicationSecretArn",
         "SESSION_SIGNING_KEY": "SecretsServiceSessionSigningSecretArn",

@@ -38,7 +38,6 @@ class Measure:
     expression: str
 
 
-
 def _balancer(metric: str, statistic: str, sources: Sources) -> tuple[str, str, Mapping[str, str], str]:
     return "AWS/ApplicationELB", metric, {"LoadBalancer": sources.balancer}, statistic
 
