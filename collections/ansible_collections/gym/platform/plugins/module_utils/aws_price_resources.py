@@ -547,8 +547,16 @@ def _recovery_points(at: At, rule: Mapping[str, Any], lifecycle: Mapping[str, An
     yield at.line(f"database, {rule['RuleName']}", gb, "backup_rds_gb_month")
     for copy in rule.get("CopyActions") or []:
         kept = float((copy.get("Lifecycle") or {}).get("DeleteAfterDays", days))
-        yield at.line(f"copies of {rule['RuleName']}", size + kept * changed, "backup_rds_gb_month")
+        away = _other_vault_region(at)
+        yield at.line(f"copies of {rule['RuleName']}", size + kept * changed, "backup_rds_gb_month", region=away)
         yield at.line(f"copying {rule['RuleName']}", DAYS_PER_MONTH * changed, "cross_region_gb")
+
+
+def _other_vault_region(at: At) -> str:
+    """Return the region of the vault that copies go to: of the one that is not here."""
+    vaults = (template for template in at.templates if any(template.of_type("AWS::Backup::BackupVault")))
+    here = at.template.region
+    return next((template.region for template in vaults if template.region != here), here)
 
 
 def _backup_times(expression: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage impor
 from ansible_collections.gym.platform.tests.unit.aws_pricing import (
     FRANKFURT,
     IRELAND,
+    PLATFORM,
     TABLE,
     lines,
     priced,
@@ -320,9 +322,11 @@ Plan:
           Lifecycle: {DeleteAfterDays: 35}
           CopyActions: [{DestinationBackupVaultArn: !Ref Elsewhere, Lifecycle: {DeleteAfterDays: 10}}]
 """
-    found = lines(priced(template(DATABASE, stack="database"), template(plan, stack="backup")))
+    away = template("Vault: {Type: AWS::Backup::BackupVault}", f"Metadata: {{Platform: {{Region: {FRANKFURT}}}}}")
+    found = lines(priced(template(DATABASE, stack="database"), template(plan, stack="backup"), away))
     assert found["database, nightly"].quantity == pytest.approx(500 + 35 * 5)
     assert found["copies of nightly"].quantity == pytest.approx(500 + 10 * 5)
+    assert found["copies of nightly"].usd == usd("backup_rds_gb_month", region=FRANKFURT)
 
 
 # --- nothing in silence
@@ -453,3 +457,10 @@ def test_assumptions_are_checked(found: dict[str, Any], complaint: str) -> None:
 
 def test_the_environment_s_assumptions_come_first() -> None:
     assert usage({"nat_gb": 7}) == dataclasses.replace(Usage(), nat_gb=7)
+
+
+def test_the_page_about_cost_lists_every_assumption() -> None:
+    text = (PLATFORM.parents[3] / "docs/cost.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", text, re.MULTILINE)
+    assumed = dataclasses.asdict(Usage())
+    assert [(name, float(value)) for name, value in listed] == list(assumed.items())
