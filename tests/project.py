@@ -23,7 +23,7 @@ CLOUDS = ("aws",)
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML with Ansible's tags, whose values do not matter to a contract."""
 
 

@@ -6,6 +6,7 @@ is what `playbooks/declare.yml` renders, without a run: the stacks of each role'
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,13 @@ ENVIRONMENTS = ("staging", "production")
 
 def render(name: str, nouns: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Render all stacks of an environment, with some nouns instead of its own; files by the name of their stack."""
-    declaring = [role for role in roles() if "declare" in role.entries]
-    return {stack: text for role in declaring for stack, text in declared(role, name, nouns or {})}
+    return {stack: text for role in declaring() for stack, text in declared(role, name, nouns or {})}
+
+
+@functools.cache
+def declaring() -> list[Role]:
+    """List the roles that own stacks."""
+    return [role for role in roles() if "declare" in role.entries]
 
 
 def declared(role: Role, name: str, nouns: Mapping[str, Any]) -> list[tuple[str, str]]:
