@@ -201,4 +201,4 @@ class Clock:
 
     def seconds(self) -> float:
         """Return how long ago that was."""
-        return round(time.monotonic() - self._begun, 2)
+        return round(time.monotonic() - self._begun, 3)

@@ -174,7 +174,7 @@ def run(options: dict[str, Any], client: Any, check: bool) -> dict[str, Any]:
     wanted = wished(origin, options["settings"])
     existing = instances.find(target)
     restored_to = when.isoformat() if when else options["time"]
-    clock, available = Clock(), 0.0
+    clock, available, is_new = Clock(), 0.0, existing is None
     if existing:
         restored_to = same_restoration(instances.tags(existing["DBInstanceArn"]), source, target, restored_to)
     else:
@@ -185,18 +185,18 @@ def run(options: dict[str, Any], client: Any, check: bool) -> dict[str, Any]:
             instances.restore(source, target, when, backups, wanted, group)
             existing = instances.settle(target)
             available = clock.seconds()
-    before = settings(existing) if existing else {}
+    before = {} if is_new else settings(existing or {})
     put_back = sorted(differences(wanted, existing)) if existing else []
     if existing and not check:
         existing = instances.put_back(target, wanted)
     return {
-        "changed": bool(put_back) or available > 0 or not existing,
+        "changed": is_new or bool(put_back),
         "endpoint": ((existing or {}).get("Endpoint") or {}).get("Address"),
         "restored_to": restored_to,
         "put_back": put_back,
         "seconds_until_available": available,
-        "seconds": clock.seconds() if available else 0.0,
-        "diff": {"before": before if not available else {}, "after": {**before, **wanted}},
+        "seconds": clock.seconds() if is_new and not check else 0.0,
+        "diff": {"before": before, "after": {**before, **wanted}},
     }
 
 
