@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import MAXIMUM_BYTES, Template, load, needs, order
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import (
+    MAXIMUM_BYTES,
+    Template,
+    load,
+    needs,
+    order,
+)
 
 from tests.stacks.golden import ENVIRONMENTS, GOLDEN, render
 

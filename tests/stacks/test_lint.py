@@ -69,7 +69,9 @@ def test_every_reason_is_needed_and_there_are_few() -> None:
     assert len(SKIPS) <= 10
     for skip in SKIPS:
         assert "\n" not in skip["reason"]
-        needed = [check for check, resource in failures() if check == skip["check"] and matches(skip["resource"], resource)]
+        needed = [
+            check for check, resource in failures() if check == skip["check"] and matches(skip["resource"], resource)
+        ]
         assert needed, f"nothing fails {skip['check']} on {skip['resource']} any more: remove it"
 
 
