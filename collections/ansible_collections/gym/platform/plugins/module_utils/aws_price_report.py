@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils.aws_price import Change, Quote, changes, quote, refusal
+from ansible_collections.gym.platform.plugins.module_utils.aws_price import CENT, Change, Quote, changes, quote, refusal
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_resources import PRICERS
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import Table
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_template import Template
@@ -61,12 +61,21 @@ def plan_price(pricing: Pricing, before: Quote | None, after: Quote, confirmed: 
         "after": round(after.monthly, 2),
         "difference": round(after.monthly - earlier.monthly, 2),
         "budget": pricing.budget,
+        "capabilities": {
+            name: {"before": round(was, 2), "after": round(will_be, 2)}
+            for name, (was, will_be) in _by_capability(earlier, after).items()
+        },
         "changes": [{**dataclasses.asdict(change), "difference": round(change.difference, 2)} for change in found],
         "unpriced": after.unpriced(),
     }
     lines = [_changed(change) for change in found[:SHOWN_CHANGES]]
     if rest := found[SHOWN_CHANGES:]:
         lines.append(f"  … and {len(rest)} more: {_signed(sum(change.difference for change in rest))}")
+    lines += [
+        f"{name:12}  {will_be:>12,.2f}{f'  {_signed(will_be - was)}' if abs(will_be - was) >= CENT else ''}"
+        for name, (was, will_be) in _by_capability(earlier, after).items()
+        if was or will_be
+    ]
     lines.append(
         f"monthly price: {earlier.monthly:,.2f} -> {after.monthly:,.2f} USD"
         f" ({_signed(after.monthly - earlier.monthly)}), budget {pricing.budget:,.2f}"
@@ -74,6 +83,12 @@ def plan_price(pricing: Pricing, before: Quote | None, after: Quote, confirmed: 
     if after.unpriced():
         lines.append(f"without a price, and not in it: {len(after.unpriced())}, which playbooks/cost.yml names")
     return PlanPrice(record, "\n".join(lines), reason)
+
+
+def _by_capability(before: Quote, after: Quote) -> dict[str, tuple[float, float]]:
+    """Return what each capability costs before and after."""
+    sides = before.by_capability(), after.by_capability()
+    return {name: (sides[0].get(name, 0.0), sides[1].get(name, 0.0)) for name in dict.fromkeys([*sides[0], *sides[1]])}
 
 
 def _changed(change: Change) -> str:

@@ -51,6 +51,11 @@ def test_a_plan_shows_what_it_adds_and_is_refused_above_the_budget() -> None:
     assert found.record["difference"] == MONTHLY
     assert [(change["stack"], change["before"]) for change in found.record["changes"]] == [("egress", None)]
     assert f"+{MONTHLY:.2f}  egress.Nat (AWS::EC2::NatGateway)" in found.text
+    assert [line.split() for line in found.text.splitlines()[1:3]] == [
+        ["network", f"{MONTHLY:.2f}"],
+        ["egress", f"{MONTHLY:.2f}", f"+{MONTHLY:.2f}"],
+    ]
+    assert found.record["capabilities"]["egress"] == {"before": 0, "after": MONTHLY}
     assert f"monthly price: {MONTHLY:.2f} -> {2 * MONTHLY:.2f} USD (+{MONTHLY:.2f}), budget 50.00" in found.text
     assert found.refusal is not None
     assert "confirm_over_budget" in found.refusal
@@ -67,7 +72,7 @@ def test_a_plan_that_makes_everything_is_all_new() -> None:
 def test_a_long_plan_shows_the_dearest_and_sums_the_rest() -> None:
     many = PRICING.of_stacks(stacks(**{f"n{number}": GATEWAY for number in range(15)}))
     lines = plan_price(PRICING, None, many, confirmed=True).text.splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 12 + 1 + 15 + 1
     assert lines[12] == f"  … and 3 more: +{3 * MONTHLY:.2f}"
 
 
