@@ -82,6 +82,11 @@ class Priced:
         return sum(line.monthly for line in self.lines)
 
 
+def is_true(value: Any) -> bool:
+    """Say whether a value of a template is true."""
+    return str(value).lower() == "true"
+
+
 @dataclasses.dataclass(frozen=True)
 class At:
     """A resource, where it stands, and the figures and assumptions that price it."""
@@ -103,6 +108,20 @@ class At:
         worked_out = None if found is None else self.template.value(found)
         return default if worked_out is None else worked_out
 
+    def says(self, name: str) -> bool:
+        """Say whether a property is true, which templates also write as a text. Raises Unknown."""
+        return is_true(self.get(name))
+
+    def length(self, name: str) -> int:
+        """Return how many entries a list has; where another stack knows them, one for each zone."""
+        found = self.resource.properties.get(name)
+        if isinstance(found, list):
+            return len(found)
+        try:
+            return len(self.get(name, []))
+        except Unknown:
+            return self.zones
+
     def line(self, what: str, quantity: float, figure: str, variant: str | None = None, region: str = "") -> Line:
         """Price a quantity. Raises NoFigureError."""
         record = self.table.figure(figure, variant)
@@ -114,7 +133,8 @@ class At:
         return self.line(what, count * HOURS_PER_MONTH, figure, variant)
 
 
-Pricer = Callable[[At], Iterator[Line | Unpriced | Free]]
+Found = Iterator[Line | Unpriced | Free]
+Pricer = Callable[[At], Found]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +225,7 @@ def _priced(at: At, pricers: Mapping[str, Pricer]) -> Priced:
     return Priced(at.template.stack, at.resource.name, at.resource.type, tuple(_found(at, pricers)))
 
 
-def _found(at: At, pricers: Mapping[str, Pricer]) -> Iterator[Line | Unpriced | Free]:
+def _found(at: At, pricers: Mapping[str, Pricer]) -> Found:
     """Price a resource; what was priced before something turned out to be unknown stays priced."""
     if at.resource.type not in pricers:
         yield Unpriced(f"no formula for {at.resource.type}")
