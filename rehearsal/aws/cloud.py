@@ -14,7 +14,7 @@ from ministack.services import ssm
 from ministack.services.cloudformation import _change_sets, changesets, handlers, provisioners, stacks
 from ministack.services.cloudformation import drift as native_drift
 
-from rehearsal.aws import control, drift, guards, private, schemas, types
+from rehearsal.aws import control, drift, guards, private, resource_types, schemas
 
 NOTHING = "didn't contain changes"
 IMAGE = "ami-0123456789abcdef0"
@@ -40,14 +40,19 @@ class Replacing(dict[str, tuple[str, ...]]):
         return super().get(rtype, default)
 
 
-def with_outputs(create: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """AWS carries out a change set that only changes outputs; MiniStack finds nothing in it."""
+def mended(create: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what makes change sets that change outputs alone, and that adopt buckets.
+
+    MiniStack finds nothing in the first, and takes the second's names for taken.
+    """
 
     def created(params: Any) -> Any:
         before = set(_change_sets)
         answer = create(params)
         for identity in set(_change_sets) - before:
             change_set = _change_sets[identity]
+            # Its own look at names before it begins; ours comes with each resource.
+            change_set["_disable_validation"] |= bool(change_set["_import_existing"])
             stack = handlers._resolve_stack(change_set["StackName"]) or {}
             old, new = stack.get("_template") or {}, change_set["_template"]
             if NOTHING in change_set["StatusReason"] and old.get("Outputs") != new.get("Outputs"):
@@ -64,12 +69,12 @@ def register(region: str) -> frozenset[str]:
     published = [rtype for rtype in schemas.index(region) if not rtype.startswith("AWS::CloudFormation::")]
     for rtype in published:
         if rtype in native:
-            table[rtype] = types.completed(rtype, table[rtype])
+            table[rtype] = resource_types.completed(rtype, table[rtype])
         else:
-            table[rtype] = types.EC2_TYPES.get(rtype) or types.remembered(rtype)
+            table[rtype] = resource_types.EC2_TYPES.get(rtype) or resource_types.remembered(rtype)
     for rtype in published:
         table[rtype] = guards.guarded(rtype, table[rtype], native)
-    emulated = native | frozenset(types.EC2_TYPES)
+    emulated = native | frozenset(resource_types.EC2_TYPES)
 
     for name, pointers in (
         ("_REPLACING_PROPERTIES", "createOnlyProperties"),
@@ -83,7 +88,7 @@ def register(region: str) -> frozenset[str]:
         for module in (stacks, changesets, handlers):
             if hasattr(module, name):
                 setattr(module, name, watching)
-    handlers._ACTION_HANDLERS["CreateChangeSet"] = with_outputs(changesets._create_change_set)
+    handlers._ACTION_HANDLERS["CreateChangeSet"] = mended(changesets._create_change_set)
 
     known = ssm.resolve_parameter_value
 

@@ -11,7 +11,7 @@ from typing import Any
 from ministack.services import cloudcontrol
 from ministack.services.cloudformation import _stacks, stacks
 
-from rehearsal.aws import drift, records, types
+from rehearsal.aws import drift, records, resource_types
 
 App = Callable[..., Awaitable[None]]
 Scalar = str | int | bool
@@ -32,13 +32,15 @@ def described(emulated: frozenset[str]) -> list[dict[str, Any]]:
     """Say of every resource whether a service keeps it or it is only remembered, and whether drift of it is read."""
     found = []
     for stack, key, item in every():
+        tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
         with stacks._stack_region_context(stack, stack["StackId"]):
             rtype, physical_id = item["ResourceType"], item.get("PhysicalResourceId") or ""
-            remembered = rtype not in emulated or types.is_remembered(rtype, physical_id)
+            remembered = rtype not in emulated or resource_types.is_remembered(rtype, physical_id)
             readable = remembered or (bool(records.record(rtype, physical_id)) and not drift.borrowed(stack, key, item))
         found.append(
             {
                 "stack": stack["StackName"],
+                "name": f"{tags.get('capability')}.{key}",
                 "logical_id": key,
                 "type": rtype,
                 "physical_id": physical_id,
@@ -105,7 +107,7 @@ def tamper(stack_name: str, logical_id: str, emulated: frozenset[str]) -> dict[s
     rtype, physical_id = item["ResourceType"], item["PhysicalResourceId"]
     declared = _declared(item.get("Properties") or {})
     with stacks._stack_region_context(stack, stack["StackId"]):
-        if rtype not in emulated or types.is_remembered(rtype, physical_id):
+        if rtype not in emulated or resource_types.is_remembered(rtype, physical_id):
             return _tamper_remembered(stack, item, declared)
         for name, (store, key) in records.found_in(rtype, physical_id).items():
             record = store[key]

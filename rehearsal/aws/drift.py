@@ -10,7 +10,7 @@ from typing import Any
 from ministack.services import cloudcontrol
 from ministack.services.cloudformation import _stacks, drift
 
-from rehearsal.aws import guards, records, types
+from rehearsal.aws import guards, records, resource_types
 
 # What the services kept of each resource when its stack last worked on it, by stack id and logical id.
 COPIES: dict[tuple[str, str], dict[str, Any]] = {}
@@ -44,7 +44,7 @@ def detector(emulated: frozenset[str]) -> Callable[..., dict[str, Any]]:
             "ResourceType": rtype,
             "Timestamp": timestamp,
         }
-        emulates = rtype in emulated and not types.is_remembered(rtype, physical_id)
+        emulates = rtype in emulated and not resource_types.is_remembered(rtype, physical_id)
         if emulates and rtype in drift._DRIFT_READERS:
             answer = dict(NATIVE_READER(stack, logical_id, item, timestamp))
             if answer["StackResourceDriftStatus"] != "IN_SYNC":

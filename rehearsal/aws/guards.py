@@ -13,7 +13,7 @@ from ministack.core.responses import get_region
 from ministack.services import s3
 
 from rehearsal.aws import records, schemas
-from rehearsal.aws.types import Handlers, answered
+from rehearsal.aws.resource_types import Handlers, answered
 
 # The stack that is being worked on.
 STACK: ContextVar[Mapping[str, Any] | None] = ContextVar("stack", default=None)

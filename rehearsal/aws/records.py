@@ -72,9 +72,12 @@ def found_in(rtype: str, physical_id: str) -> dict[str, tuple[MutableMapping[str
             break
     plural = snake(rtype.split("::")[2]).removeprefix("db_") + "s"
     records = {name for name, (store, key) in found.items() if isinstance(store[key], dict) and len(store[key]) > 2}
-    # A record of its own kind is the resource; records of other kinds only mention it.
+    # A record of its own kind is the resource; records of other kinds only mention it, and lists are its children.
     return {
-        name: place for name, place in found.items() if name == plural or name not in records or plural not in found
+        name: (store, key)
+        for name, (store, key) in found.items()
+        if (name == plural or name not in records or plural not in found)
+        and not (records and isinstance(store[key], list))
     }
 
 

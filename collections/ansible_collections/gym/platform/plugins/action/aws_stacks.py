@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for region in (options["region"], *options["regions"]):
             if wrong := unknown_region(region, known):
                 raise AnsibleActionFail(wrong)
+        begun = time.monotonic()
         try:
-            return self._act(options)
+            return {**self._act(options), "elapsed": round(time.monotonic() - begun, 2)}
+        # A result, and no exception: a task may expect it.
         except (aws_templates.TemplateError, StackError) as error:
-            raise AnsibleActionFail(str(error)) from error
+            return {"failed": True, "msg": str(error)}
         except (BotoCoreError, ClientError) as error:
-            raise AnsibleActionFail(f"{explain(error, options['region'])}.") from error
+            return {"failed": True, "msg": f"{explain(error, options['region'])}."}
 
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         state = options["state"]
@@ -162,10 +165,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "plan": plan.as_dict(),
             "refused": [change.name for change in stacks.refused(plan.changes)],
             "text": text,
-            "diff": {"prepared": text},
             "changed": not (plan.empty or only_plan),
             "outputs": stacks.outputs(),
         }
+        if self._task.diff:
+            result["diff"] = {"prepared": text}
         if only_plan or self._task.check_mode:
             return result
         outcome = Outcome() if plan.empty else act()

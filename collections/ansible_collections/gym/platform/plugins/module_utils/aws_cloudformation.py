@@ -199,6 +199,7 @@ class Stacks:
     def plan(self) -> Plan:
         """Work out what apply would change. Raises StackError when an output would go that another stack needs."""
         self.read()
+        self._name_literally()
         lives = {name: live for name, live in self._live.items() if live.status not in VOID}
         self._before = self._each(lives, lambda _, live: self._body(live))
         self._refuse_missing_outputs()
@@ -219,6 +220,17 @@ class Stacks:
         )
         ordered = [*plans.values(), *map(self._deleted, self._strangers())]
         return Plan(tuple(ordered), ripples)
+
+    def _name_literally(self) -> None:
+        if not any("${AWS::AccountId}" in template.body for template in self._templates.values()):
+            return
+        _, partition, _, _, account, _ = (
+            self._client(self._settings.region, "sts").get_caller_identity()["Arn"].split(":", 5)
+        )
+        for name, template in self._templates.items():
+            region = template.region or self._settings.region
+            known = {"AWS::AccountId": account, "AWS::Partition": partition, "AWS::Region": region}
+            self._templates[name] = templates_.with_literal_names(template, known)
 
     def _planned(self, name: str, moving: Collection[Need]) -> StackPlan:
         live, template = self._live.get(name), self._templates[name]
@@ -287,7 +299,8 @@ class Stacks:
                     key,
                     raw["ResourceType"],
                     "replace" if replacement in ("True", "Conditional") else ACTIONS[raw["Action"]],
-                    properties or tuple(_told(details)),
+                    # A new stack's template says the same.
+                    (properties or tuple(_told(details))) if before else (),
                     key in template.stateful or raw["ResourceType"] in templates_.STATEFUL_TYPES,
                     replacement != "Conditional" and not (details and dynamic and not properties),
                 )
@@ -405,7 +418,7 @@ class Stacks:
         kind = "UPDATE" if live and live.status not in VOID else "CREATE"
         template, values, begun = self._templates[name], self._values(name), time.time()
         region = template.region or self._settings.region
-        ours = frozenset(item.split(".", 1)[1] for item in self._settings.confirmed if item.startswith(f"{name}."))
+        ours = self._confirmed_in(name)
         found = self._change_set(name, values, kind)
         changes = self._changes(name, found, values) if found else ()
         if found:
@@ -435,6 +448,12 @@ class Stacks:
         whole = self._settings.prefix in self._settings.confirmed
         return [] if whole else refused(list(changes), self._settings.confirmed)
 
+    def _confirmed_in(self, name: str) -> frozenset[str]:
+        confirmed = self._settings.confirmed
+        if self._settings.prefix in confirmed:
+            return self._templates[name].stateful
+        return frozenset(item.removeprefix(f"{name}.") for item in confirmed if item.startswith(f"{name}."))
+
     def _refuse(self, changes: Iterable[Change]) -> None:
         if found := self.refused(changes):
             raise StackError(refusal(found))
@@ -444,10 +463,12 @@ class Stacks:
     def drift(self) -> dict[str, Any]:
         """Compare what is there with what was applied: `drifted`, `unchecked` types, and `strangers` by their ARN."""
         self.read()
+        self._name_literally()
         lives = {name: live for name, live in self._live.items() if live.status not in VOID}
         found = [drift for drifts in self._each(lives, self._drifts).values() for drift in drifts]
         drifted = [
             {
+                "name": f"{name}.{drift['LogicalResourceId']}",
                 "stack": name,
                 "logical_id": drift["LogicalResourceId"],
                 "type": drift["ResourceType"],

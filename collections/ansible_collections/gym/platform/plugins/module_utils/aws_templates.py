@@ -122,6 +122,32 @@ class Template:
         return (self.document.get("Metadata") or {}).get("Platform") or {}
 
 
+def _literal(value: Any, known: Mapping[str, str]) -> Any:
+    if not (isinstance(value, Mapping) and isinstance(text := value.get("Fn::Sub"), str)):
+        return value
+    filled = re.sub(r"\$\{(AWS::\w+)\}", lambda found: known.get(found[1], found[0]), text)
+    return value if "${" in filled else filled
+
+
+def with_literal_names(template: Template, known: Mapping[str, str]) -> Template:
+    """Return the template with literal names for what it retains: CloudFormation adopts nothing by another name.
+
+    `known` are the pseudo parameters, such as `AWS::AccountId`.
+    """
+
+    def named(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "Retain" not in str(resource.get("DeletionPolicy")):
+            return resource
+        properties = {key: _literal(value, known) for key, value in (resource.get("Properties") or {}).items()}
+        return {**resource, "Properties": properties}
+
+    resources = {key: named(resource) for key, resource in template.resources.items()}
+    if resources == template.resources:
+        return template
+    document = {**template.document, "Resources": resources}
+    return Template(template.stack, json.dumps(document, separators=(",", ":")), document)
+
+
 def word(stack: str) -> str:
     """Return what parameters begin with that are filled from this stack: `backup_dr` is `BackupDr`."""
     return "".join(part.capitalize() for part in re.split(r"[-_]", stack))

@@ -91,7 +91,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, for reports, prices and callers of the module."""
         return {
-            "changes": [asdict(change) for change in self.changes],
+            "changes": [{"name": change.name, **asdict(change)} for change in self.changes],
             "ripples": [asdict(ripple) for ripple in self.ripples],
             "stacks": {stack.stack: stack.operation for stack in self.stacks},
             "summary": self.summary,

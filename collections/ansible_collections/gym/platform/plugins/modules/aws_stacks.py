@@ -120,7 +120,8 @@ plan:
       type: list
       elements: dict
       sample:
-        - stack: queue
+        - name: queue.Reports
+          stack: queue
           logical_id: Reports
           type: AWS::SQS::Queue
           action: modify
@@ -168,6 +169,10 @@ seconds:
   description: By stack, how long it took.
   type: dict
   returned: when something was carried out
+elapsed:
+  description: Seconds that the task took.
+  type: float
+  returned: always
 outputs:
   description: By stack, the outputs.
   type: dict

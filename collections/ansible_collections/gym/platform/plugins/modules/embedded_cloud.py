@@ -74,7 +74,18 @@ edits:
   type: list
   elements: dict
   returned: O(state=edited)
-  sample: [{stack: gym-staging-queue, logical_id: Reports, type: AWS::SQS::Queue, path: queues.VisibilityTimeout}]
+  sample:
+    - name: queue.Reports
+      stack: gym-staging-queue
+      logical_id: Reports
+      type: AWS::SQS::Queue
+      path: queues.attributes.VisibilityTimeout
+      before: "30"
+      after: "31"
+begun:
+  description: When the task began, in seconds since 1970.
+  type: float
+  returned: always
 unreadable:
   description: Types of which the cloud keeps nothing that could be changed and read.
   type: list
@@ -82,6 +93,7 @@ unreadable:
   returned: O(state=edited)
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +107,7 @@ def edited(endpoint: str) -> dict[str, Any]:
     edits: dict[str, dict[str, Any]] = {}
     for item in resources:
         if item["readable"] and item["type"] not in edits:
-            told = {key: item[key] for key in ("stack", "logical_id", "type")}
+            told = {key: item[key] for key in ("name", "stack", "logical_id", "type")}
             change = ask(endpoint, "tamper", told)
             if change is not None:
                 edits[item["type"]] = {**told, **change}
@@ -148,11 +160,12 @@ def main() -> None:
         required_if=[("state", "present", ["python", "project"])],
         supports_check_mode=True,
     )
+    begun = time.time()
     try:
         result = act(module.params, module.check_mode)
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    module.exit_json(begun=begun, **result)
 
 
 if __name__ == "__main__":

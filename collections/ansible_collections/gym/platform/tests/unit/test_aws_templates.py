@@ -22,6 +22,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_templates import 
     resolved,
     resource_differences,
     unprotected,
+    with_literal_names,
     word,
 )
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Property
@@ -136,7 +137,10 @@ def test_a_parameter_is_filled_by_the_output_that_it_is_named_after() -> None:
 @pytest.mark.parametrize(
     ("parameter", "expected"),
     [
-        ("NetworkVpcld", r"database: the parameter NetworkVpcld needs the output Vpcld of .*did you mean NetworkVpcId\?"),
+        (
+            "NetworkVpcld",
+            r"database: the parameter NetworkVpcld needs the output Vpcld of .*did you mean NetworkVpcId\?",
+        ),
         ("NetworkZone", r"the output Zone of network, .*; its outputs are Subnets, VpcId"),
         ("Mail", r"database: nothing fills the parameter Mail: name it after a stack"),
         ("Network", r"nothing fills the parameter Network"),
@@ -270,3 +274,20 @@ def test_protections_are_lifted_wherever_they_stand() -> None:
         }
     }
     assert unprotected({"Resources": VPC}) is None
+
+
+def test_what_is_retained_gets_a_literal_name() -> None:
+    name = {"Fn::Sub": "gym-${AWS::Region}-${AWS::AccountId}"}
+    document = {
+        "Resources": {
+            "Kept": {"DeletionPolicy": "Retain", "Properties": {"BucketName": name, "Other": {"Fn::Sub": "${Key}"}}},
+            "Gone": {"Properties": {"BucketName": name}},
+        }
+    }
+    known = {"AWS::AccountId": "1", "AWS::Region": "eu-west-1"}
+    found = with_literal_names(Template("storage", "", document), known)
+    assert found.resources["Kept"]["Properties"] == {"BucketName": "gym-eu-west-1-1", "Other": {"Fn::Sub": "${Key}"}}
+    assert found.resources["Gone"] == document["Resources"]["Gone"]
+    assert json.loads(found.body) == found.document
+    other = Template("network", "x", {"Resources": VPC})
+    assert with_literal_names(other, known) is other
