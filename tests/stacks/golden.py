@@ -18,10 +18,12 @@ import conftest  # noqa: F401
 from ansible.template import generate_ansible_template_vars, trust_as_template
 from ansible_collections.gym.platform.plugins.action.declare import OVERRIDES
 
-from tests.project import Role, environment, roles
+from tests.project import ROOT, Role, environment, load, roles
 
 GOLDEN = Path(__file__).parent / "golden"
 ENVIRONMENTS = ("staging", "production")
+# Production as it would be on another kind of compute, by the name of its directory.
+VARIANTS = ("docker_hosts", "eks")
 
 
 def render(name: str, nouns: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -50,12 +52,22 @@ def declared(role: Role, name: str, nouns: Mapping[str, Any]) -> list[tuple[str,
     return found
 
 
+def kept(name: str) -> dict[str, str]:
+    """Render what is kept of an environment: all of it, and of a variant what differs from production."""
+    if name in ENVIRONMENTS:
+        return render(name)
+    production = render("production")
+    platform = load(ROOT / "inventories/production/group_vars/all/platform.yml")["platform"]
+    other = render("production", {"platform": {**platform, "compute": name}})
+    return {stack: text for stack, text in other.items() if text != production[stack]}
+
+
 def main() -> None:
-    """Write the stacks of all environments."""
-    for name in ENVIRONMENTS:
+    """Write the stacks of all environments and variants."""
+    for name in (*ENVIRONMENTS, *VARIANTS):
         directory = GOLDEN / name
         directory.mkdir(parents=True, exist_ok=True)
-        stacks = render(name)
+        stacks = kept(name)
         for path in directory.glob("*.yml"):
             if path.stem not in stacks:
                 path.unlink()

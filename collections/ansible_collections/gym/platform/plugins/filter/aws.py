@@ -50,6 +50,8 @@ UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
          "kB": 1, "8kB": 8, "MB": 1024, "GB": 1024**2, "TB": 1024**3}  # fmt: skip
 TIMES = frozenset(("ms", "s", "min", "h", "d"))
 QUANTITY = re.compile(r"(-?\d+) ?([A-Za-z]+)")
+# The part of a machine that services may have.
+HOST_SHARE = 0.8
 # A calendar expression of systemd.time with a date of numbers and stars, and a time.
 CALENDAR = re.compile(r"(?:(?P<day>[A-Z][a-z]{2}) )?(?:\d{4}|\*)-(?P<month>\d{1,2}|\*)-(?P<date>\d{1,2}|\*)"
                       r" (?P<hour>\d{1,2}|\*):(?P<minute>\d{1,2}|\*):\d{1,2}")  # fmt: skip
@@ -177,6 +179,31 @@ def cache_nodes(cache: Mapping[str, Any], name: str) -> list[str]:
     return [f"{name}-{shard:04}-{node:03}" for shard in range(1, cache["shards"] + 1) for node in nodes]
 
 
+def host_count(services: Iterable[Mapping[str, Any]], cpu: float, memory_mb: int, zones: int) -> dict[str, int]:
+    """Return how many machines hold all replicas: `minimum`, and `maximum` for when there is most to do.
+
+    One is in each zone, and one may be lost. A fifth of each is left to what is not a service, and a job runs where
+    there is room. Raises AnsibleFilterError for a service that no machine holds.
+    """
+    running = [service for service in services if service["kind"] != "job"]
+    for service in running:
+        if service["cpu"] > cpu * HOST_SHARE or service["memory_mb"] > memory_mb * HOST_SHARE:
+            raise AnsibleFilterError(
+                f"services: {service['name']} asks for {service['cpu']} processors and {service['memory_mb']} MB, and"
+                f" a machine has {cpu * HOST_SHARE:g} and {memory_mb * HOST_SHARE:g} to give: choose larger machines."
+            )
+
+    def needed(key: str) -> int:
+        counts = [service.get(key) or service.get("replicas", 1) for service in running]
+        processors = sum(count * service["cpu"] for count, service in zip(counts, running, strict=True))
+        memory = sum(count * service["memory_mb"] for count, service in zip(counts, running, strict=True))
+        share: float = max(processors / (cpu * HOST_SHARE), memory / (memory_mb * HOST_SHARE))
+        return math.ceil(share)
+
+    minimum = max(zones, needed("replicas") + 1)
+    return {"minimum": minimum, "maximum": max(minimum + zones, needed("maximum_replicas") + 1)}
+
+
 def service_secrets(uses: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the environment variables of services that are passwords, each with the output that names its secret."""
     found = {f"REDIS_{use['name'].upper()}_PASSWORD": f"SecretsCache{logical_id(use['name'])}SecretArn" for use in uses}
@@ -208,6 +235,7 @@ class FilterModule:
             "logical_id": logical_id,
             "log_retention": log_retention,
             "cache_nodes": cache_nodes,
+            "host_count": host_count,
             "instance_class": instance_class,
             "fargate_size": fargate_size,
             "schedule_cron": schedule_cron,

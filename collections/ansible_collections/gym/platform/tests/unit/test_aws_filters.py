@@ -172,3 +172,29 @@ def test_services_get_the_secrets_that_are_stored() -> None:
     stored = {f"Secrets{aws.logical_id(one['name'])}SecretArn" for one in aws.stored_secrets(uses, "gym")}
     assert set(aws.service_secrets(uses).values()) <= stored
     assert aws.service_secrets(uses)["REDIS_RATE_LIMIT_PASSWORD"] == "SecretsCacheRateLimitSecretArn"
+
+
+SERVICES = [
+    {"name": "gym-api", "kind": "web", "replicas": 4, "maximum_replicas": 12, "cpu": 2.0, "memory_mb": 2048},
+    {"name": "gym-worker", "kind": "worker", "replicas": 3, "cpu": 1.0, "memory_mb": 1024},
+    {"name": "gym-report", "kind": "job", "cpu": 64.0, "memory_mb": 1},
+]
+
+
+def test_machines_hold_all_replicas_and_one_may_be_lost() -> None:
+    # 4 * 2 + 3 * 1 processors of 3.2 each, and one; at most 12 * 2 + 3.
+    assert aws.host_count(SERVICES, 4.0, 16384, 3) == {"minimum": 5, "maximum": 10}
+
+
+def test_each_zone_has_a_machine() -> None:
+    assert aws.host_count(SERVICES[1:], 16.0, 65536, 3) == {"minimum": 3, "maximum": 6}
+
+
+def test_memory_counts_as_well() -> None:
+    services = [{**SERVICES[0], "memory_mb": 6000, "maximum_replicas": 4}]
+    assert aws.host_count(services, 64.0, 8192, 1)["minimum"] == 5
+
+
+def test_a_service_that_no_machine_holds_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"gym-api asks for 2\.0 processors .* has 1\.6"):
+        aws.host_count(SERVICES, 2.0, 8192, 3)

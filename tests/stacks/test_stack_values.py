@@ -13,9 +13,9 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import le
 
 from tests.project import ROOT
 from tests.project import load as load_yaml
-from tests.stacks.golden import ENVIRONMENTS, GOLDEN
+from tests.stacks.golden import ENVIRONMENTS, GOLDEN, VARIANTS
 
-SETS = sorted(path.name for path in GOLDEN.iterdir())
+SETS = (*ENVIRONMENTS, *VARIANTS)
 # Actions that name no resource.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "secretsmanager:GetRandomPassword", "xray:PutTraceSegments",
                     "xray:PutTelemetryRecords"}  # fmt: skip
@@ -28,7 +28,8 @@ in_environments = pytest.mark.parametrize("name", ENVIRONMENTS)
 
 @functools.cache
 def templates(name: str) -> dict[str, Template]:
-    return load(GOLDEN / name)
+    """Read the stacks of an environment; a variant is production with some stacks of its own."""
+    return {**load(GOLDEN / "production"), **load(GOLDEN / name)} if name in VARIANTS else load(GOLDEN / name)
 
 
 def resources(name: str, kind: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -138,7 +139,32 @@ def test_logs_are_encrypted_and_end(name: str) -> None:
         assert group["RetentionInDays"] > 0, place
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_machines_keep_their_role_to_themselves(name: str) -> None:
+    for place, template in properties(name, "EC2::LaunchTemplate").items():
+        data = template["LaunchTemplateData"]
+        assert data["MetadataOptions"]["HttpTokens"] == "required", place
+        assert all(device["Ebs"]["Encrypted"] for device in data["BlockDeviceMappings"]), place
+
+
 # --- what the nouns say
+
+
+def test_machines_are_partly_spot() -> None:
+    (group,) = properties("docker_hosts", "AutoScaling::AutoScalingGroup").values()
+    assert group["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] < 100
+    tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+    assert (tags["Group"], tags["Environment"], tags["Platform"]) == ("app", "production", "gym")
+    assert {node["CapacityType"] for node in properties("eks", "EKS::Nodegroup").values()} == {"SPOT", "ON_DEMAND"}
+
+
+def test_workers_and_jobs_are_on_spot() -> None:
+    services = {one["ServiceName"]: one for one in properties("production", "ECS::Service").values()}
+    capacity = {name: {one["CapacityProvider"] for one in service["CapacityProviderStrategy"]}
+                for name, service in services.items()}  # fmt: skip
+    assert capacity == {"gym-api": {"FARGATE"}, "gym-worker": {"FARGATE", "FARGATE_SPOT"}}
+    (schedule,) = properties("production", "Scheduler::Schedule").values()
+    assert schedule["Target"]["EcsParameters"]["CapacityProviderStrategy"][0]["CapacityProvider"] == "FARGATE_SPOT"
 
 
 @in_environments
