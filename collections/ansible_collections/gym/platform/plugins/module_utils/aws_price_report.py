@@ -104,7 +104,7 @@ def text(found: Quote, budget: float) -> str:
     """Return the price by capability as a table, with savings, budget, and what has no price."""
     rows = [(name, f"{monthly:,.2f}") for name, monthly in found.by_capability().items()]
     rows.append(("all", f"{found.monthly:,.2f}"))
-    rows.append(("budget", f"{budget:,.2f}{_share(found.monthly, budget)}"))
+    rows.append(("monthly budget", f"{budget:,.2f}{_share(found.monthly, budget)}"))
     rows += [(title, f"{found.savings()[kind]:,.2f}") for kind, title in SAVINGS.items()]
     width = max(len(name) for name, _ in rows)
     digits = max(len(amount.partition(" ")[0]) for _, amount in rows)

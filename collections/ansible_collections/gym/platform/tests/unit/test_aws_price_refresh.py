@@ -17,7 +17,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_price_refresh imp
     refresh,
     usage_type,
 )
-from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import Price, Table, parse
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import Price, Table, parse, with_prices
 from ansible_collections.gym.platform.plugins.modules import aws_prices
 from ansible_collections.gym.platform.tests.unit.aws_pricing import FRANKFURT, IRELAND, TABLE, TEXT
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
@@ -65,7 +65,9 @@ def test_a_price_is_asked_for_by_usage_type_and_region(stub: Stubber) -> None:
     for region, prefix, usd in ((IRELAND, "EU", "0.0490000000"), (FRANKFURT, "EUC1", "0.0520000000")):
         filters = {**GATEWAY, "usagetype": f"{prefix}-NatGateway-Hours", "regionCode": region}
         expect(stub, "AmazonEC2", filters, product(dimension(usd), sku=f"OF{prefix}"))
-    found = refresh(only("nat_gateway_hour"), stub.client, TODAY)
+    old = [Price(IRELAND, 0.048, TODAY), Price(FRANKFURT, 0.052, TODAY)]
+    table = dataclasses.replace(TABLE, figures=(with_prices(TABLE.figure("nat_gateway_hour"), old),))
+    found = refresh(table, stub.client, TODAY)
     assert found.table.figures[0].prices == (
         Price(IRELAND, 0.049, TODAY, "OFEU"),
         Price(FRANKFURT, 0.052, TODAY, "OFEUC1"),

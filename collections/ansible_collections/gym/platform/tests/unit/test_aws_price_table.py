@@ -52,8 +52,7 @@ def test_a_class_is_priced_by_its_family() -> None:
     large = TABLE.instance("rds_instance_hour", IRELAND, "db.r6g.large")
     assert TABLE.instance("rds_instance_hour", IRELAND, "db.r6g.4xlarge") == pytest.approx(8 * large)
     micro = TABLE.instance("rds_instance_hour", IRELAND, "db.t4g.micro")
-    # AWS's own figure for it, which it rounds.
-    assert micro == pytest.approx(0.017, rel=0.05)
+    assert micro == pytest.approx(TABLE.instance("rds_instance_hour", IRELAND, "db.t4g.large") / 8)
 
 
 @pytest.mark.parametrize(("size", "factor"), [("micro", 0.125), ("large", 1), ("xlarge", 2), ("2xlarge", 4)])
@@ -79,14 +78,15 @@ def test_what_is_not_there_is_named(name: str, region: str, kind: str) -> None:
     ("before", "after", "complaint"),
     [
         ("unit: hour", "unti: hour", "unti"),
-        ("usd: 0.048", "usd: -1", "at least 0"),
-        ("date: 2025-06-01", "date: soon", "has a date"),
+        (r"usd: [\d.]+", "usd: -1", "at least 0"),
+        (r"date: [\d-]+", "date: soon", "has a date"),
         ("name: nat_gateway_gb", "name: nat_gateway_hour", "nat_gateway_hour twice"),
         ("figures:", "figurse:", "cannot be read"),
     ],
 )
 def test_a_broken_table_is_refused(before: str, after: str, complaint: str) -> None:
-    text = TEXT.replace("unit: hour", "unit: hour", 1).replace(before, after, 1)
+    text = re.sub(before, after, TEXT, count=1)
+    assert text != TEXT
     with pytest.raises(TableError, match=complaint):
         parse(text)
 
