@@ -44,7 +44,7 @@ def test_nothing_is_without_a_price_but_what_nobody_can_know(name: str) -> None:
     assert {capability for capability, monthly in found.by_capability().items() if monthly == 0} == {"budget"}
 
 
-@pytest.mark.parametrize("name", ["production", *VARIANTS])
+@pytest.mark.parametrize("name", [*ENVIRONMENTS, *VARIANTS])
 def test_an_environment_is_within_its_budget(name: str) -> None:
     assert 0 < quoted(name).monthly <= noun(name, "cost")["monthly_budget_usd"]
 
