@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
@@ -44,6 +45,7 @@ def described(emulated: frozenset[str]) -> list[dict[str, Any]]:
                 "logical_id": key,
                 "type": rtype,
                 "physical_id": physical_id,
+                "properties": hashlib.sha256(json.dumps(item.get("Properties"), default=str).encode()).hexdigest(),
                 "remembered": remembered,
                 "readable": readable,
             }

@@ -13,7 +13,7 @@ from ministack.core.responses import get_region
 from ministack.services import s3
 
 from rehearsal.aws import records, schemas
-from rehearsal.aws.resource_types import Handlers, answered
+from rehearsal.aws.resource_types import Handlers, answered, remembered_properties
 
 # The stack that is being worked on.
 STACK: ContextVar[Mapping[str, Any] | None] = ContextVar("stack", default=None)
@@ -40,13 +40,13 @@ def name_taken(rtype: str, properties: Mapping[str, Any]) -> str | None:
     return str(name) if name and records.named(rtype, str(name)) else None
 
 
-def refused_by_policy(rtype: str, physical_id: str, action: str) -> str | None:
+def refused_by_policy(rtype: str, action: str, logical_id: str | None) -> str | None:
     """Return AWS's words when the stack's policy does not allow an update."""
     stack = STACK.get() or {}
     policy = json.loads(stack.get("_stack_policy") or "{}").get("Statement")
-    owned = stack.get("_resources", {}).items()
-    logical_id = next((key for key, item in owned if item.get("PhysicalResourceId") == physical_id), None)
-    if not policy or logical_id is None or "DELETE" in stack.get("StackStatus", ""):
+    status = stack.get("StackStatus", "")
+    # What is rolled back or deleted as a whole is not asked for.
+    if not policy or logical_id is None or "DELETE" in status or "ROLLBACK" in status:
         return None
 
     def fits(patterns: Any, value: str) -> bool:
@@ -64,9 +64,19 @@ def refused_by_policy(rtype: str, physical_id: str, action: str) -> str | None:
     return f"Action denied by stack policy: Statement does not allow [Update:{action}] for resource [{logical_id}]"
 
 
+def owned_as(physical_id: str) -> str | None:
+    """Return what the stack that is worked on calls a resource."""
+    owned = (STACK.get() or {}).get("_resources", {}).items()
+    return next((key for key, item in owned if item.get("PhysicalResourceId") == physical_id), None)
+
+
 def guarded(rtype: str, own: Handlers, native: frozenset[str]) -> Handlers:
     """Return a type's handlers with these guards before them, and all published attributes in their answers."""
     exists = existing(native)
+
+    def kept(physical_id: str) -> str:
+        held = remembered_properties(rtype, physical_id)
+        return json.dumps(records.record(rtype, physical_id), default=str) if held is None else held
 
     def refuse(message: str | None) -> None:
         if message:
@@ -81,20 +91,23 @@ def guarded(rtype: str, own: Handlers, native: frozenset[str]) -> Handlers:
 
     def create(logical_id: str, properties: Mapping[str, Any], *rest: Any) -> tuple[str, dict[str, Any]]:
         checked(properties)
+        # The stack has it already: this is the new one of a replacement.
+        if logical_id in (STACK.get() or {}).get("_resources", {}):
+            refuse(refused_by_policy(rtype, "Replace", logical_id))
         taken = name_taken(rtype, properties) if "update" in own else None
         refuse(f"{rtype} {taken} already exists" if taken else None)
         return complete(own["create"](logical_id, properties, *rest))
 
     def update(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], *rest: Any) -> Any:
         checked(new)
-        refuse(refused_by_policy(rtype, physical_id, "Modify"))
+        refuse(refused_by_policy(rtype, "Modify", owned_as(physical_id)))
         return complete(own["update"](physical_id, old, new, *rest))
 
     def delete(physical_id: str, *rest: Any) -> Any:
-        refuse(refused_by_policy(rtype, physical_id, "Delete"))
+        refuse(refused_by_policy(rtype, "Delete", owned_as(physical_id)))
         if rtype == "AWS::S3::Bucket" and (s3._buckets.get(physical_id) or {}).get("objects"):
             refuse("The bucket you tried to delete is not empty")
-        if PROTECTED.search(json.dumps(records.record(rtype, physical_id), default=str)):
+        if PROTECTED.search(kept(physical_id)):
             refuse(f"Cannot delete protected {rtype} {physical_id}: disable deletion protection first")
         return own["delete"](physical_id, *rest)
 

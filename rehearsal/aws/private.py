@@ -12,7 +12,7 @@ NAMES = {
     "ministack.services.s3": ("_buckets",),
     "ministack.services.ssm": ("resolve_parameter_value",),
     "ministack.services.cloudformation": ("_stacks", "_change_sets"),
-    "ministack.services.cloudformation.changesets": ("_create_change_set", "_deploy_stack_async"),
+    "ministack.services.cloudformation.changesets": ("_create_change_set", "_diff_resources", "_deploy_stack_async"),
     "ministack.services.cloudformation.drift": (
         "_DRIFT_READERS",
         "_differences",

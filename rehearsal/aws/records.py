@@ -36,9 +36,11 @@ def service(rtype: str) -> Any:
         return None
 
 
-def snake(kind: str) -> str:
-    """Return a type's name as MiniStack's stores are named."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+def kinds(rtype: str) -> set[str]:
+    """Return what MiniStack can call the store of a type: `DBProxy` is in `db_proxies` or `proxies`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", rtype.split("::")[2]).lower()
+    bare = words.removeprefix("db_")
+    return {PLURALS.get(name, re.sub(r"y$", "ie", name) + "s") for name in (words, bare)}
 
 
 def stores(rtype: str) -> dict[str, MutableMapping[str, Any]]:
@@ -70,14 +72,13 @@ def found_in(rtype: str, physical_id: str) -> dict[str, tuple[MutableMapping[str
         }
         if found:
             break
-    plural = snake(rtype.split("::")[2]).removeprefix("db_") + "s"
+    own = kinds(rtype) & found.keys()
     records = {name for name, (store, key) in found.items() if isinstance(store[key], dict) and len(store[key]) > 2}
     # A record of its own kind is the resource; records of other kinds only mention it, and lists are its children.
     return {
         name: (store, key)
         for name, (store, key) in found.items()
-        if (name == plural or name not in records or plural not in found)
-        and not (records and isinstance(store[key], list))
+        if (name in own or name not in records or not own) and not (records and isinstance(store[key], list))
     }
 
 
@@ -102,8 +103,8 @@ def record(rtype: str, physical_id: str) -> dict[str, Any]:
 def named(rtype: str, name: str) -> bool:
     """Whether the service has a resource of this type with this name."""
     kind = rtype.split("::")[2]
-    single = snake(kind).removeprefix("db_")
-    store = stores(rtype).get("_" + PLURALS.get(single, f"{single}s"), {})
+    everything = stores(rtype)
+    store = next((everything[f"_{own}"] for own in sorted(kinds(rtype)) if f"_{own}" in everything), {})
     for key, value in store.items():
         fields = value if isinstance(value, dict) else {}
         own = [text for field, text in fields.items() if re.fullmatch(rf"({kind})?_?(name|identifier)", field, re.I)]

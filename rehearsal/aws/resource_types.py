@@ -43,7 +43,7 @@ def remembered(rtype: str) -> Handlers:
         store(physical_id, {**properties, **identity})
         return physical_id, known
 
-    def update(physical_id: str, _old: Properties, new: Properties, _stack: str) -> tuple[str, dict[str, Any]]:
+    def update(physical_id: str, _old: Properties, new: Properties, *_stack: str) -> tuple[str, dict[str, Any]]:
         if key(physical_id) not in cloudcontrol._resources:
             raise ValueError(f"Resource of type '{rtype}' with identifier '{physical_id}' was not found.")
         store(physical_id, new)
@@ -53,6 +53,12 @@ def remembered(rtype: str) -> Handlers:
         cloudcontrol._resources.pop(key(physical_id), None)
 
     return {"create": create, "update": update, "delete": delete}
+
+
+def remembered_properties(rtype: str, physical_id: str) -> str | None:
+    """Return the properties of a resource that no service keeps, as JSON, or None when a service does."""
+    held = cloudcontrol._resources.get(cloudcontrol._resource_key(rtype, physical_id))
+    return str(held["Properties"]) if held else None
 
 
 def is_remembered(rtype: str, physical_id: str) -> bool:

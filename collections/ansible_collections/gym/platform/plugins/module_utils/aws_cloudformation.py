@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import uuid
@@ -16,6 +17,7 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_templates 
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain, hint
 from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Need, Template, TemplateError
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import (
+    DESTROYING,
     Action,
     Change,
     Plan,
@@ -35,6 +37,7 @@ VOID = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FA
 PLACEHOLDER = "known-after-apply"
 ACTIONS: Mapping[str, Action] = {"Add": "add", "Import": "adopt", "Remove": "delete", "Modify": "modify"}
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
+STAYING = re.compile(r"\.\w*(Arn|Id|Name|Url|Uri|Address|Port)$", re.IGNORECASE)
 # What services make by themselves with the tags of what they make it for.
 BY_SERVICES = (":snapshot:rds:", ":snapshot:awsbackup", ":recovery-point:", ":task/", ":network-interface/", ":volume/")
 
@@ -257,7 +260,7 @@ class Stacks:
         """A new stack's resources; CloudFormation is only asked when it could adopt one that an earlier stack left."""
         template = self._templates[name]
         kept = any("Retain" in str(resource.get("DeletionPolicy")) for resource in template.resources.values())
-        if kept and PLACEHOLDER not in values.values():
+        if kept and name not in self._live and PLACEHOLDER not in values.values():
             found = self._change_set(name, values, "CREATE")
             if found is not None:
                 self._drop(name, found, "CREATE")
@@ -289,10 +292,9 @@ class Stacks:
             properties = templates_.resource_differences(before.get(key), template.resources.get(key), old, new)
             details = raw.get("Details", [])
             # Not by our own doing, but by another resource's attribute, which may well stay as it is.
-            dynamic = all(
-                detail.get("Evaluation") == "Dynamic" and detail.get("ChangeSource") != "DirectModification"
-                for detail in details
-            )
+            indirect = bool(details) and not properties and all(map(_indirect, details))
+            if indirect and all(map(_stays, details)):
+                continue
             changes.append(
                 Change(
                     name,
@@ -302,7 +304,7 @@ class Stacks:
                     # A new stack's template says the same.
                     (properties or tuple(_told(details))) if before else (),
                     key in template.stateful or raw["ResourceType"] in templates_.STATEFUL_TYPES,
-                    replacement != "Conditional" and not (details and dynamic and not properties),
+                    replacement != "Conditional" and not indirect,
                 )
             )
         return tuple(sorted(changes, key=lambda change: change.logical_id))
@@ -421,12 +423,18 @@ class Stacks:
         ours = self._confirmed_in(name)
         found = self._change_set(name, values, kind)
         changes = self._changes(name, found, values) if found else ()
+        doomed = {change.logical_id for change in changes if change.action in DESTROYING}
         if found:
             if self.refused(changes):
                 self._drop(name, found, kind)
             self._refuse(changes)
-            if kind == "UPDATE" and ours:
-                self._protect(region, name, template.stateful, ours)
+            if live and doomed:
+                if ours:
+                    self._protect(region, name, template.stateful, ours)
+                if templates_.unprotected(self._before[name], doomed):
+                    self._drop(name, found, kind)
+                    self._lift(live, self._before[name], doomed)
+                    found = self._change_set(name, values, kind) or found
             self._client(region).execute_change_set(ChangeSetName=found.id, RetainExceptOnCreate=True)
         after = self._wait(self._describe(region, self._settings.name(name)), len(changes))
         # Protected before anything else is looked at: also a stack whose change was rolled back holds data.
@@ -435,6 +443,10 @@ class Stacks:
         self._live[name] = after
         if found and after.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):
             raise StackError(f"{self._failures(after, begun)}. {_remains(after.status)}")
+        events = self._events(after, begun) if doomed else []
+        if left := [event for event in events if event["ResourceStatus"] == "DELETE_FAILED"]:
+            # CloudFormation calls this a success, and forgets them.
+            raise StackError(f"{self._words(left)}. The stack is changed, and that is left outside of it.")
         return changes
 
     def _protect(self, region: str, name: str, stateful: frozenset[str], confirmed: frozenset[str]) -> None:
@@ -565,15 +577,8 @@ class Stacks:
         client, begun = self._client(live.region), time.time()
         if live.protected:
             client.update_termination_protection(StackName=live.name, EnableTerminationProtection=False)
-        if live.status not in VOID and (lifted := templates_.unprotected(self._body(live))):
-            self._say(f"{live.stack}: lifting the protection of its resources")
-            previous = [{"ParameterKey": key, "UsePreviousValue": True} for key in live.parameters]
-            body = json.dumps(lifted, separators=(",", ":"))
-            found = self._ask(live.stack, live.region, "UPDATE", TemplateBody=body, Parameters=previous)
-            if found:
-                client.execute_change_set(ChangeSetName=found.id)
-                if (after := self._wait(live, len(found.raw))).status != "UPDATE_COMPLETE":
-                    raise StackError(f"its protection cannot be lifted: {self._failures(after, begun)}")
+        if live.status not in VOID:
+            self._lift(live, self._body(live), None)
         client.delete_stack(StackName=live.name)
         after = self._wait(live)
         events = self._events(live, begun)
@@ -581,6 +586,20 @@ class Stacks:
             outcome.kept[live.stack] = sorted(set(kept))
         if after.status != "DELETE_COMPLETE":
             raise StackError(f"{self._failures(after, begun)}. {_remains(after.status)}")
+
+    def _lift(self, live: Live, document: Mapping[str, Any], names: Collection[str] | None) -> None:
+        """Lift the protection of resources that will be deleted, by an update of the stack as it is."""
+        if not (lifted := templates_.unprotected(document, names)):
+            return
+        self._say(f"{live.stack}: lifting the protection of what will be deleted")
+        previous = [{"ParameterKey": key, "UsePreviousValue": True} for key in live.parameters]
+        body, begun = json.dumps(lifted, separators=(",", ":")), time.time()
+        if found := self._ask(live.stack, live.region, "UPDATE", TemplateBody=body, Parameters=previous):
+            self._client(live.region).execute_change_set(ChangeSetName=found.id)
+            if (after := self._wait(live, len(found.raw))).status != "UPDATE_COMPLETE":
+                raise StackError(
+                    f"its protection cannot be lifted: {self._failures(after, begun)}. {_remains(after.status)}"
+                )
 
     # --- what the above stands on
 
@@ -715,10 +734,13 @@ class Stacks:
 
     def _events(self, live: Live, since: float) -> list[dict[str, Any]]:
         """The events of its resources since then, the oldest first. Two seconds allow for another clock."""
+        return [event for event in self._all_events(live, since) if event.get("PhysicalResourceId") != live.id]
+
+    def _all_events(self, live: Live, since: float) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for page in self._client(live.region).get_paginator("describe_stack_events").paginate(StackName=live.id):
             events = [event for event in page["StackEvents"] if _at(event["Timestamp"]) >= since - 2]
-            found += [event for event in events if event.get("PhysicalResourceId") != live.id]
+            found += events
             if len(events) < len(page["StackEvents"]):
                 break
         return found[::-1]
@@ -727,18 +749,30 @@ class Stacks:
         failed = [event for event in self._events(live, since) if event["ResourceStatus"].endswith("_FAILED")]
         # What was cancelled only stood beside the one that failed.
         causes = [event for event in failed if "cancelled" not in event.get("ResourceStatusReason", "")] or failed
-        found = [(event, event.get("ResourceStatusReason", "no reason was given")) for event in causes]
+        words = self._words(causes or self._validation_errors(live, since))
+        if words:
+            return words
+        own = [event.get("ResourceStatusReason") for event in self._all_events(live, since)]
+        reason = next((_one_line(text) for text in own if text and text != "User Initiated"), "no reason was given")
+        return f"the stack {live.name} ended as {live.status}: {reason}"
+
+    @staticmethod
+    def _words(events: Iterable[Mapping[str, Any]]) -> str:
+        told = [
+            (event, event.get("ResourceStatusReason") or event.get("ValidationStatusReason") or "no reason was given")
+            for event in events
+        ]
         words = [
             f"{event['LogicalResourceId']} ({event['ResourceType']}) failed: {_one_line(reason)}{hint(reason)}"
-            for event, reason in found or self._validation_errors(live, since)
+            for event, reason in told
         ]
-        return "; ".join(dict.fromkeys(words)) or f"the stack {live.name} ended as {live.status}"
+        return "; ".join(dict.fromkeys(words))
 
-    def _validation_errors(self, live: Live, since: float) -> list[tuple[dict[str, Any], str]]:
+    def _validation_errors(self, live: Live, since: float) -> list[dict[str, Any]]:
         """What CloudFormation found wrong before it touched any resource; these are events of another kind."""
         pages = self._client(live.region).get_paginator("describe_events").paginate(StackName=live.id)
         return [
-            (event, event.get("ValidationStatusReason", ""))
+            event
             for page in pages
             for event in page["OperationEvents"]
             if event["EventType"] == "VALIDATION_ERROR" and _at(event["Timestamp"]) >= since - 2
@@ -751,6 +785,15 @@ def _one_line(text: str) -> str:
 
 def _at(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _indirect(detail: Mapping[str, Any]) -> bool:
+    return detail.get("Evaluation") == "Dynamic" and detail.get("ChangeSource") != "DirectModification"
+
+
+def _stays(detail: Mapping[str, Any]) -> bool:
+    """Whether it is an attribute that a resource keeps for as long as it is not replaced."""
+    return STAYING.search(detail.get("CausingEntity", "")) is not None
 
 
 def _told(details: Iterable[Mapping[str, Any]]) -> Iterable[Property]:

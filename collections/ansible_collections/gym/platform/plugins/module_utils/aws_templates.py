@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -350,8 +350,8 @@ def policy(stateful: frozenset[str], confirmed: frozenset[str]) -> str:
     return json.dumps({"Statement": statements}, sort_keys=True)
 
 
-def unprotected(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the template with every deletion protection lifted, or None when it has none."""
+def unprotected(document: Mapping[str, Any], names: Collection[str] | None = None) -> dict[str, Any] | None:
+    """Return the template with the protection of these resources lifted, or of all; None when they have none."""
 
     def lift(value: Any) -> Any:
         if isinstance(value, list):
@@ -362,5 +362,8 @@ def unprotected(document: Mapping[str, Any]) -> dict[str, Any] | None:
             return {**value, "Value": "false"}
         return {key: False if key in PROTECTIONS else lift(item) for key, item in value.items()}
 
-    lifted: dict[str, Any] = lift(document)
-    return None if lifted == document else lifted
+    resources = {
+        name: lift(resource) if names is None or name in names else resource
+        for name, resource in document["Resources"].items()
+    }
+    return None if resources == document["Resources"] else {**document, "Resources": resources}

@@ -82,6 +82,10 @@ edits:
       path: queues.attributes.VisibilityTimeout
       before: "30"
       after: "31"
+elapsed:
+  description: Seconds that the task took.
+  type: float
+  returned: always
 begun:
   description: When the task began, in seconds since 1970.
   type: float
@@ -165,7 +169,7 @@ def main() -> None:
         result = act(module.params, module.check_mode)
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(begun=begun, **result)
+    module.exit_json(begun=begun, elapsed=round(time.time() - begun, 2), **result)
 
 
 if __name__ == "__main__":

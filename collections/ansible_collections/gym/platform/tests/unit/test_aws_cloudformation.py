@@ -202,22 +202,26 @@ def test_a_change_has_the_values_before_and_after(raw: Document, action: str, ce
     assert change.properties == (Property("CidrBlock", "10.1.0.0/16", "10.0.0.0/16"),)
 
 
-def test_a_change_that_only_another_resource_can_cause_is_not_certain() -> None:
+@pytest.mark.parametrize(("attribute", "listed"), [("Template.LatestVersionNumber", True), ("Key.Arn", False)])
+def test_a_change_that_only_another_resource_can_cause_is_not_certain(attribute: str, listed: bool) -> None:
     document = {**NETWORK, "Resources": {**NETWORK["Resources"], "Log": {"Type": "AWS::Logs::LogGroup"}}}
     before = {**document, "Description": "other"}
     raw = modify(
         "Log",
         "AWS::Logs::LogGroup",
-        Target={"Attribute": "Properties", "Name": "KmsKeyId"},
+        Target={"Attribute": "Properties", "Name": "Version"},
         Evaluation="Dynamic",
         ChangeSource="ResourceAttribute",
-        CausingEntity="Key.Arn",
+        CausingEntity=attribute,
     )
     cloud = Cloud().stacks(live("network", VpcId="vpc-1")).template(before).change_set(raw).dropped()
     with asked(cloud, {"network": document}) as stacks:
-        (change,) = stacks.plan().changes
-    assert not change.certain
-    assert change.properties == (Property("KmsKeyId", "", "${Key.Arn}"),)
+        changes = stacks.plan().changes
+    # An ARN stays for as long as its resource does.
+    assert [change.certain for change in changes] == [False] * listed
+    assert [change.properties for change in changes] == [
+        (Property("Version", "", "${Template.LatestVersionNumber}"),)
+    ] * listed
 
 
 def test_a_replaced_resource_ripples_into_the_stack_that_uses_its_id() -> None:
@@ -393,8 +397,16 @@ def test_a_plan_that_loses_data_is_refused_before_anything_is_touched() -> None:
             stacks.apply(plan)
 
 
-@pytest.mark.parametrize("confirmed", ["database.Primary", "gym-test"])
-def test_a_confirmed_loss_is_carried_out(confirmed: str) -> None:
+@pytest.mark.parametrize(
+    ("confirmed", "left"),
+    [
+        ("database.Primary", []),
+        ("gym-test", []),
+        # CloudFormation calls an update complete although it could not delete the old one.
+        ("gym-test", [event("Primary", "DELETE_FAILED", "Cannot delete protected DB Instance")]),
+    ],
+)
+def test_a_confirmed_loss_is_carried_out(confirmed: str, left: list[Document]) -> None:
     cloud = replacing().change_set(modify("Primary", "AWS::RDS::DBInstance", "True"))
     stack = {"StackName": "gym-test-database"}
     cloud.expect("update_termination_protection", EnableTerminationProtection=True, **stack)
@@ -402,10 +414,13 @@ def test_a_confirmed_loss_is_carried_out(confirmed: str) -> None:
     cloud.expect("execute_change_set", ChangeSetName="arn:aws:change-set", RetainExceptOnCreate=True)
     cloud.stack(database("UPDATE_COMPLETE")).stack(database("UPDATE_COMPLETE"))
     cloud.expect("update_termination_protection", EnableTerminationProtection=True, **stack)
-    cloud.expect("set_stack_policy", StackPolicyBody=ANY, **stack)
+    cloud.expect("set_stack_policy", StackPolicyBody=ANY, **stack).events(*left)
     with asked(cloud, {"network": NETWORK, "database": REPLACED}, confirmed=frozenset({confirmed})) as stacks:
         outcome = stacks.apply(stacks.plan())
-    assert outcome.done["database"][0].action == "replace"
+    if left:
+        assert "is left outside of it" in outcome.failed["database"]
+    else:
+        assert outcome.done["database"][0].action == "replace"
 
 
 def test_a_failure_names_the_resource_the_reason_and_what_is_left() -> None:

@@ -261,7 +261,7 @@ def test_the_policy_keeps_what_holds_data_and_is_not_confirmed() -> None:
 
 
 def test_protections_are_lifted_wherever_they_stand() -> None:
-    document = {
+    document: dict[str, Any] = {
         "Resources": {
             "Db": {"DeletionPolicy": "Snapshot", "Properties": {"DeletionProtection": True}},
             "Alb": {"Properties": {"Attributes": [{"Key": "deletion_protection.enabled", "Value": "true"}]}},
@@ -274,6 +274,8 @@ def test_protections_are_lifted_wherever_they_stand() -> None:
         }
     }
     assert unprotected({"Resources": VPC}) is None
+    assert unprotected(document, ["Elsewhere"]) is None
+    assert unprotected(document, ["Alb"])["Resources"]["Db"] == document["Resources"]["Db"]  # type: ignore[index]
 
 
 def test_what_is_retained_gets_a_literal_name() -> None:
