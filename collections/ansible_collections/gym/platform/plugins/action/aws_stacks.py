@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -22,14 +21,13 @@ try:
         Stacks,
     )
     from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain, unknown_region
-    from botocore.config import Config
+    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError as error:
     raise AnsibleActionFail(f"gym.platform.aws_stacks needs boto3 where ansible-playbook runs: {error}.") from error
 
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["planned", "applied", "drift", "absent"], "default": "applied"},
     "directory": {"type": "path"},
@@ -45,27 +43,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": 7200},
     "endpoint_url": {"type": "str"},
 }
-
-
-def clients(endpoint: str | None, workers: int) -> Callable[[str, str], Any]:
-    """Return what makes clients: ten attempts with growing pauses, and no faster than AWS lets us."""
-    address = urlsplit(endpoint or "https://")
-    if address.scheme not in ("http", "https") or (endpoint and not address.hostname):
-        raise StackError(f"endpoint_url is '{endpoint}'; it is an address such as http://127.0.0.1:4566.")
-    # What serves on this machine is a rehearsal, and gets to see no real credentials.
-    rehearsal = {"aws_access_key_id": "rehearsal", "aws_secret_access_key": "rehearsal"}
-    session = boto3.session.Session(**(rehearsal if address.hostname in LOOPBACK else {}))
-    config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=2 * workers,
-        retries={"mode": "adaptive", "total_max_attempts": 10},
-    )
-
-    def client(service: str, region: str) -> Any:
-        return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
-
-    return client
 
 
 def carried_out(outcome: Outcome) -> dict[str, Any]:
@@ -134,11 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             prefix=prefix,
             region=options["region"],
             regions=tuple(options["regions"]),
-            tags={
-                "platform": options["platform"],
-                "environment": options["environment"],
-                "managed-by": "gym.platform.aws_stacks",
-            },
+            tags=tags(options["platform"], options["environment"]),
             parameters={name: str(value) for name, value in options["parameters"].items()},
             confirmed=frozenset(options["confirm_destroy"]),
             prune=options["prune"],
