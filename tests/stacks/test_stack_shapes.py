@@ -91,5 +91,11 @@ def test_one_region_has_no_stack_in_another(rendered: Path) -> None:
     assert {template.region for name, template in stacks.items() if name != "cdn"} == {None}
 
 
+def test_rds_manages_the_password_of_an_instance_without_replicas(rendered: Path) -> None:
+    primary = load(rendered / "smallest")["database"].resources["Shard1Primary"]["Properties"]
+    assert primary["ManageMasterUserPassword"] is True
+    assert "MasterUserPassword" not in primary
+
+
 def test_no_budget_is_no_stack(rendered: Path) -> None:
     assert not (rendered / "smallest/budget.yml").exists()

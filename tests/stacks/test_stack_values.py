@@ -188,7 +188,10 @@ def test_the_database_is_what_its_noun_says(name: str) -> None:
     for place, one in primaries.items():
         assert one["MultiAZ"] is database["high_availability"], place
         assert one["AllocatedStorage"] == str(database["storage_gb"]), place
-        assert one["StorageEncrypted"] and one["ManageMasterUserPassword"] and one["DeletionProtection"], place
+        assert one["StorageEncrypted"] and one["DeletionProtection"], place
+        # RDS manages the password where it can: not with replicas.
+        assert ("ManageMasterUserPassword" in one) is (database["read_replicas"] == 0), place
+        assert ("MasterUserPassword" in one) is (database["read_replicas"] > 0), place
         assert one["BackupRetentionPeriod"] == min(35, backup["retention_days"]), place
         assert one["AutomaticBackupReplicationRegion"] == platform["dr_region"], place
         assert one["EnablePerformanceInsights"] is True, place
@@ -206,6 +209,7 @@ def test_the_cache_is_what_its_noun_says(name: str) -> None:
     assert group["AtRestEncryptionEnabled"] and group["TransitEncryptionEnabled"]
     users = {user["UserName"]: user["AccessString"] for user in properties(name, "ElastiCache::User").values()}
     assert users.pop("default").startswith("off ")
+    assert not [user for user in properties(name, "ElastiCache::User").values() if "Passwords" not in user]
     assert {use["name"]: f"on ~{use['prefix']}*" for use in cache["uses"]} == {
         user: " ".join(rights.split()[:2]) for user, rights in users.items()
     }

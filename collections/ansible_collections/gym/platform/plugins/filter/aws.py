@@ -150,8 +150,8 @@ def rds_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
 def stored_secrets(uses: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
     """Return the secrets that a cloud keeps: a user for each use of the cache, and those of the services.
 
-    The users of the cache are told of a new password by the rotation. A user of the database is made by a migration,
-    and a new signing key would log everybody out: these are replaced by hand.
+    The users of the cache are told of a new password by the rotation. One of the database would have to be told by a
+    function that speaks to it, and a new signing key would log everybody out: these are replaced by hand.
     """
     users = [
         {
@@ -163,6 +163,8 @@ def stored_secrets(uses: Iterable[Mapping[str, Any]], name: str) -> list[dict[st
         for use in uses
     ]
     fixed = {
+        "cache/default": "default",
+        "database/master": "gym_master",
         "database/application": "gym_app",
         "database/migration": "gym_migration",
         "database/monitoring": "gym_monitoring",
