@@ -53,20 +53,23 @@ lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/mypy src tests
 
 unit: $(VENV) $(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) ## run every test that needs no host, those of the reference service among them
-	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks \
+	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks --ignore tests/rehearsal \
 	    collections/ansible_collections/gym/platform/tests/unit tests
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/unit
 
 end-to-end: $(VENV) ## test the platform that runs, from outside
 	$(PYTEST) tests/end_to_end
 
-prove: molecule up $(SERVICE) ## the long proofs: roles by Molecule, broken local hosts, the service on real stores
+prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molecule, broken local hosts, the service on real stores
 	$(PYTEST) tests/proofs
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
 rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
 	$(PLAYBOOK) playbooks/rehearse.yml
+
+rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+	$(PYTEST) tests/rehearsal
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
@@ -76,6 +79,9 @@ molecule-down: $(VENV) controller ## remove Molecule's hosts
 
 bench: $(VENV) ## measure a no-change run against Ansible's defaults
 	python tests/benchmarks/configure.py
+
+bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of production
+	python tests/benchmarks/plan_aws.py
 
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
@@ -163,5 +169,6 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse molecule molecule-down bench validate cost \
-	plan lint-stacks diff-environments show-config golden readmes picture collection requirements help controller apt
+.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests molecule molecule-down bench \
+	bench-plan validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
+	help controller apt
