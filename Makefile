@@ -13,6 +13,9 @@ export UV_SYSTEM_CERTS := true
 
 VENV     := .venv/.installed
 SERVICE  := .cache/gym_api/.installed
+CLOUD    := .cache/rehearsal_aws/.installed
+LINTERS  := .cache/lint_stacks/.installed
+MOTO     := .cache/moto/.installed
 UV       := .cache/uv/bin/uv
 PLAYBOOK := ansible-playbook -i inventories/$(ENV)
 PYTEST   := python -m pytest
@@ -46,21 +49,27 @@ lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
 	ansible-lint --offline
 	ruff check .
 	ruff format --check --diff .
-	mypy collections/ansible_collections/gym/platform/plugins tests molecule
+	mypy collections/ansible_collections/gym/platform/plugins tests molecule rehearsal
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/mypy src tests
 
-unit: $(VENV) $(SERVICE) ## run every test that needs no host, those of the reference service among them
-	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks \
+unit: $(VENV) $(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) ## run every test that needs no host, those of the reference service among them
+	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks --ignore tests/rehearsal \
 	    collections/ansible_collections/gym/platform/tests/unit tests
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/unit
 
 end-to-end: $(VENV) ## test the platform that runs, from outside
 	$(PYTEST) tests/end_to_end
 
-prove: molecule up $(SERVICE) ## the long proofs: roles by Molecule, broken local hosts, the service on real stores
+prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molecule, broken local hosts, the service on real stores
 	$(PYTEST) tests/proofs
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
+
+rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
+	$(PLAYBOOK) playbooks/rehearse.yml
+
+rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+	$(PYTEST) tests/rehearsal
 
 molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
@@ -71,15 +80,32 @@ molecule-down: $(VENV) controller ## remove Molecule's hosts
 bench: $(VENV) ## measure a no-change run against Ansible's defaults
 	python tests/benchmarks/configure.py
 
+bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of production
+	python tests/benchmarks/plan_aws.py
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
 
+cost: $(VENV) ## show what ENV costs in a month, by capability; needs no account
+	$(PLAYBOOK) playbooks/cost.yml
+
+plan: $(VENV) ## show what a provision of ENV would change, field by field
+	$(PLAYBOOK) playbooks/plan.yml
+
+lint-stacks: $(VENV) $(LINTERS) ## check the rendered stacks as AWS would
+	$(PYTEST) tests/stacks/test_lint.py
+
+diff-environments: $(VENV) ## show how staging and production differ, by record and by stack
+	python -m ansible_collections.gym.platform.plugins.module_utils.environment_diff \
+	    inventories/staging inventories/production tests/stacks/golden
+
 show-config: $(VENV) ## show every value of ENV, the line it comes from and what it overrides
 	ANSIBLE_STDOUT_CALLBACK=default $(PLAYBOOK) playbooks/show_config.yml
 
-golden: $(VENV) ## write the exported inventories anew, to be reviewed
+golden: $(VENV) ## write the exported inventories and the rendered stacks anew, to be reviewed
 	python tests/inventories/golden.py
+	python -m tests.stacks.golden
 
 readmes: $(VENV) ## write the tables of options in the roles' READMEs
 	python -m ansible_collections.gym.platform.plugins.module_utils.options_table roles
@@ -93,13 +119,15 @@ collection: $(VENV) ## build the collection's tarball, with the roles in it, int
 	cp -RL collections/ansible_collections/gym/platform $(OUT)/source
 	ansible-galaxy collection build --force --output-path $(OUT) $(OUT)/source
 
-requirements: $(UV) ## pin requirements.in with hashes into requirements.txt
-	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command 'make requirements' --output-file requirements.txt requirements.in
+requirements: $(UV) ## pin every requirements.in with hashes into the requirements.txt beside it
+	for name in requirements rehearsal/aws/requirements rehearsal/aws/moto-requirements tests/stacks/requirements; do \
+	    $(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	        --custom-compile-command 'make requirements' --output-file "$$name.txt" "$$name.in"; \
+	done
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z-]+:.*## / {sub(":.*", "", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	    /^[a-z-]+:.*## / {sub(":.*", "", $$1); printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nENV=%s; also staging, production.\n' '$(ENV)'
 
 # --- what the targets stand on ---------------------------------------------------------------------------------------
@@ -111,8 +139,13 @@ $(VENV): requirements.txt | $(UV)
 	$(UV) pip sync --quiet --require-hashes --python .venv $${index:+--default-index "$$index"} requirements.txt
 	touch $@
 
-# The reference service has its own packages, and its own tests.
-$(SERVICE): examples/gym_api/requirements.txt examples/gym_api/requirements-dev.txt | $(UV)
+# What has packages of its own, because they are none of the platform's business or do not go together with its own: the
+# reference service, the embedded cloud for stacks and the one for all other calls, and what lints the stacks.
+$(SERVICE): examples/gym_api/requirements.txt examples/gym_api/requirements-dev.txt
+$(CLOUD): rehearsal/aws/requirements.txt
+$(LINTERS): tests/stacks/requirements.txt
+$(MOTO): rehearsal/aws/moto-requirements.txt
+$(SERVICE) $(CLOUD) $(LINTERS) $(MOTO): | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 $(dir $@)
 	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
 	$(UV) pip sync --quiet --require-hashes --python $(dir $@) $${index:+--default-index "$$index"} $^
@@ -136,5 +169,6 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean test lint unit prove end-to-end molecule molecule-down bench validate show-config \
-	golden readmes picture collection requirements help controller apt
+.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests molecule molecule-down bench \
+	bench-plan validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
+	help controller apt

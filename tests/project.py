@@ -19,10 +19,11 @@ from ansible.vars.manager import VariableManager
 
 ROOT = Path(__file__).parents[1]
 KEYWORDS_OF_BLOCKS = ("block", "rescue", "always")
+CLOUDS = ("aws",)
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML with Ansible's tags, whose values do not matter to a contract."""
 
 
@@ -52,10 +53,21 @@ class Role:
         return (load(path) if path.exists() else None) or {}
 
     @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return the options of each of its entry points: `main` on machines, `declare` for its stacks on a cloud."""
+        found = self.read("meta/argument_specs.yml").get("argument_specs", {})
+        return {name: dict((entry or {}).get("options") or {}) for name, entry in found.items()}
+
+    @property
     def options(self) -> dict[str, Any]:
-        """Return the options of its entry point."""
-        found = self.read("meta/argument_specs.yml").get("argument_specs", {}).get("main", {}).get("options")
-        return dict(found or {})
+        """Return the options of all its entry points."""
+        return {name: option for options in self.entries.values() for name, option in options.items()}
+
+    def templates(self, stacks: bool) -> list[str]:
+        """List its templates: those of stacks, which begin with the name of a cloud, or those of files on machines."""
+        root = self.path / "templates"
+        found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.j2"))
+        return [name for name in found if name.startswith(CLOUDS) == stacks]
 
     def tasks(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Go through its tasks and handlers, blocks opened, each with the file that it stands in."""
@@ -90,14 +102,15 @@ def plays() -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((path.name, play) for play in load(path))
 
 
-def placements() -> dict[str, list[tuple[str, str]]]:
-    """Say where each role is applied: the pattern of the play, and the group to which `when` confines it."""
+def placements(tasks: str = "main") -> dict[str, list[tuple[str, str]]]:
+    """Say where an entry of each role is applied: the play's pattern, and the group to which `when` confines it."""
     found: dict[str, list[tuple[str, str]]] = {}
 
-    def place(role: str, play: Mapping[str, Any], condition: Any) -> None:
+    def place(role: str, play: Mapping[str, Any], condition: Any, entered: str = "main") -> None:
         confined = re.search(r"inventory_hostname in groups\['(\w+)'\]", str(condition))
         name = role.removeprefix("gym.platform.")
-        found.setdefault(name, []).append((str(play["hosts"]), confined[1] if confined else "all"))
+        if entered == tasks:
+            found.setdefault(name, []).append((str(play["hosts"]), confined[1] if confined else "all"))
 
     for _file, play in plays():
         for entry in play.get("roles") or []:
@@ -107,7 +120,8 @@ def placements() -> dict[str, list[tuple[str, str]]]:
             for task in flat(play.get(section) or []):
                 for module in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
                     if module in task:
-                        place(task[module]["name"], play, task.get("when"))
+                        entered = task[module].get("tasks_from", "main")
+                        place(task[module]["name"], play, task.get("when"), entered)
     return found
 
 
@@ -121,10 +135,10 @@ class Environment:
         self.inventory = InventoryManager(loader=self.loader, sources=[str(ROOT / "inventories" / name)])
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
 
-    def hosts(self, role: str) -> list[str]:
-        """List the hosts on which the playbooks apply a role."""
+    def hosts(self, role: str, entry: str = "main") -> list[str]:
+        """List the hosts on which the playbooks apply an entry of a role."""
         names = set()
-        for pattern, group in placements().get(role, []):
+        for pattern, group in placements(entry).get(role, []):
             if pattern == "localhost":
                 names.add("localhost")
             else:

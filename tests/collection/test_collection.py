@@ -27,7 +27,7 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_role_is_in_the_tarball(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         packed = {Path(name).parts[1] for name in archive.getnames() if name.startswith("roles/") and "/tasks/" in name}
-    assert packed == {path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")}
+    assert packed == {path.parent.parent.name for path in ROOT.glob("roles/*/tasks/*.yml")}
 
 
 def test_a_role_runs_from_the_installed_collection(tarball: Path, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from ansible_collections.gym.platform.plugins.module_utils.options_table import 
 
 from tests.project import Role, load
 
-REQUIRED_FILES = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
+REQUIRED_FILES = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
+# What a role can be asked for: to configure a machine, or to declare its stacks on a cloud.
+ENTRIES = ("main", "declare")
 SCENARIO_FILES = ("molecule.yml", "converge.yml")
 MAXIMUM_LINES = 80
 COMMANDS = {"command", "shell", "raw", "script"}
@@ -30,12 +32,24 @@ NO_VALUE = object()
 def files_are_complete(role: Role) -> Iterator[str]:
     """A role has an interface, a page about it and an entry."""
     yield from (f"{role.name}/{file} is missing" for file in REQUIRED_FILES if not (role.path / file).is_file())
+    entered = {entry for entry in ENTRIES if (role.path / "tasks" / f"{entry}.yml").is_file()}
+    if not entered:
+        yield f"{role.name}/tasks/main.yml is missing"
+    if role.entries and entered and entered != set(role.entries):
+        yield f"{role.name}: argument_specs has {sorted(role.entries)}, tasks/ {sorted(entered)}"
+    if ("declare" in entered) != bool(role.templates(stacks=True)):
+        yield f"{role.name}: tasks/declare.yml and templates/aws.yml.j2 belong together"
 
 
 def options_are_described(role: Role) -> Iterator[str]:
     """Every option, those of records too, says its type and what it is for."""
-    if not role.read("meta/argument_specs.yml").get("argument_specs", {}).get("main", {}).get("short_description"):
-        yield f"{role.name}: argument_specs has no main.short_description"
+    for name, entry in role.read("meta/argument_specs.yml").get("argument_specs", {}).items():
+        if not entry.get("short_description"):
+            yield f"{role.name}: argument_specs has no {name}.short_description"
+    for options in role.entries.values():
+        for name, option in options.items():
+            if option != role.options[name]:
+                yield f"{name} means two things in two entry points"
 
     def visit(options: Mapping[str, Any], path: str) -> Iterator[str]:
         for name, option in options.items():

@@ -10,7 +10,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gym.platform.plugins.module_utils import schema
 
 from tests.contracts import rules
-from tests.project import ROOT, Role, environment, flat, load, placements, plays, roles
+from tests.project import ROOT, Environment, Role, environment, flat, load, placements, plays, roles
 
 OF_ONE_ROLE: list[Callable[[Role], Iterator[str]]] = [
     rules.files_are_complete,
@@ -40,27 +40,42 @@ def test_role_reads_only_its_own_variables(role: Role) -> None:
     assert not list(rules.roles_read_their_own(role, roles(), schema.nouns()))
 
 
-@pytest.mark.parametrize("role", roles(), ids=named)
+ON_MACHINES = [role for role in roles() if "main" in role.entries]
+DECLARING = [role for role in roles() if "declare" in role.entries]
+
+
+# What only declares stacks has nothing to converge: tests/stacks prove it.
+@pytest.mark.parametrize("role", ON_MACHINES, ids=named)
 def test_role_has_a_scenario(role: Role) -> None:
     assert not list(rules.scenario_is_there(role, ROOT / "molecule"))
 
 
 @pytest.mark.parametrize("role", roles(), ids=named)
 def test_role_is_applied_somewhere(role: Role) -> None:
-    assert placements().get(role.name), f"no playbook applies {role.name}"
+    for entry in role.entries:
+        assert placements(entry).get(role.name), f"no playbook applies {role.name}'s {entry}"
 
 
-@pytest.mark.parametrize("role", roles(), ids=named)
+@pytest.mark.parametrize("role", ON_MACHINES, ids=named)
 def test_what_wiring_hands_over_is_what_the_role_takes(role: Role) -> None:
     """The role's own argument specification, on the variables that it gets on each host, without the host."""
-    known = environment()
-    options = role.options
-    for host in known.hosts(role.name):
-        templar = known.templar(role, host)
-        given = {name: templar.template(templar.available_variables[name]) for name in options
-                 if name in templar.available_variables}  # fmt: skip
-        result = ArgumentSpecValidator(options).validate(given)
-        assert not result.error_messages, f"{role.name} on {host}: {result.error_messages}"
+    for host in environment().hosts(role.name):
+        assert not refused(role, "main", environment(), host)
+
+
+@pytest.mark.parametrize("name", ["staging", "production"])
+@pytest.mark.parametrize("role", DECLARING, ids=named)
+def test_what_wiring_hands_over_is_what_the_stacks_take(role: Role, name: str) -> None:
+    assert not refused(role, "declare", environment(name), "localhost")
+
+
+def refused(role: Role, entry: str, known: Environment, host: str) -> list[str]:
+    """Validate the variables that an entry of a role gets on a host."""
+    options = role.entries[entry]
+    templar = known.templar(role, host)
+    given = {name: templar.template(templar.available_variables[name]) for name in options
+             if name in templar.available_variables}  # fmt: skip
+    return list(ArgumentSpecValidator(options).validate(given).error_messages)
 
 
 def all_tasks() -> list[dict[str, Any]]:

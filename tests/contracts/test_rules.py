@@ -120,6 +120,55 @@ BROKEN: list[tuple[Callable[[Role], Iterable[str]], str, str, str, str]] = [
 # fmt: on
 
 
+DECLARING = """---
+argument_specs:
+  declare:
+    short_description: Declares things
+    options:
+      good_port: {type: int, default: 80, description: The port.}
+"""
+
+
+@pytest.fixture
+def declaring(good: Role) -> Role:
+    """Make the good role one that owns a stack as well."""
+    write(good.root, "good", {"tasks/declare.yml": "---\n", "templates/aws.yml.j2": "a: 1\n"})
+    specs = good.path / "meta/argument_specs.yml"
+    specs.write_text(specs.read_text() + DECLARING.partition("argument_specs:\n")[2])
+    return good
+
+
+def test_a_role_may_own_a_stack_beside_what_it_does_on_machines(declaring: Role) -> None:
+    assert set(declaring.entries) == {"main", "declare"}
+    assert declaring.templates(stacks=True) == ["aws.yml.j2"]
+    for rule in (rules.files_are_complete, rules.options_are_described, rules.defaults_are_the_documented_ones):
+        assert not list(rule(declaring))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("tasks/declare.yml", "", "", "argument_specs has ['declare', 'main'], tasks/ ['main']"),
+        ("templates/aws.yml.j2", "", "", "belong together"),
+        ("meta/argument_specs.yml", "short_description: Declares", "description: Declares", "no declare.short_"),
+        ("meta/argument_specs.yml", "80, description: The port.}\n", "80, description: A port.}\n", "means two things"),
+    ],
+)
+def test_a_broken_stack_is_refused(declaring: Role, file: str, old: str, new: str, expected: str) -> None:
+    path = declaring.path / file
+    if old:
+        path.write_text(new.join(path.read_text().rsplit(old, 1)))
+    else:
+        path.unlink()
+    found = [*rules.files_are_complete(declaring), *rules.options_are_described(declaring)]
+    assert expected in "\n".join(found)
+
+
+def test_a_role_that_does_nothing_is_refused(good: Role) -> None:
+    (good.path / "tasks/main.yml").unlink()
+    assert next(iter(rules.files_are_complete(good))) == "good/tasks/main.yml is missing"
+
+
 @pytest.mark.parametrize(("rule", "file", "old", "new", "expected"), BROKEN)
 def test_a_broken_role_is_refused(
     good: Role, rule: Callable[[Role], Iterable[str]], file: str, old: str, new: str, expected: str

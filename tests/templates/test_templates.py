@@ -19,7 +19,8 @@ OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False}
 # What a role learns from its host while it runs, and a plausible answer: by role, by variable.
 REGISTERED: dict[str, dict[str, Any]] = {}
 
-WITH_TEMPLATES = [role for role in roles() if list((role.path / "templates").rglob("*.j2"))]
+# Those of stacks are rendered by tests/stacks.
+WITH_TEMPLATES = [role for role in roles() if role.templates(stacks=False)]
 
 
 def records(role: Role, host: str, known: Environment) -> Iterator[dict[str, Any]]:
@@ -67,7 +68,7 @@ def test_every_template_is_rendered(role: Role) -> None:
                 assert text.strip(), f"{record['template']} is empty on {host}"
                 rendered.add(record["template"])
     # Parts that other templates include are rendered with these.
-    parts = {path.relative_to(role.path / "templates").as_posix() for path in role.path.rglob("templates/**/*.j2")}
+    parts = set(role.templates(stacks=False))
     included = {part for part in parts if any(f"'{part}'" in text or f'"{part}"' in text for text in bodies(role))}
     assert rendered | included >= parts, f"rendered on no host: {sorted(parts - rendered - included)}"
 

@@ -52,6 +52,10 @@ class Gauges:
         for slug, oldest, silent in heartbeats:
             KIOSK_HEARTBEAT.labels(slug).set(oldest.astimezone(UTC).timestamp())
             KIOSKS_SILENT.labels(slug).set(silent)
+        if heartbeats:
+            # Where no one scrapes metrics, an alarm reads this line.
+            silence = datetime.now(UTC) - min(oldest for _, oldest, _ in heartbeats).astimezone(UTC)
+            log.info("kiosk heartbeats", extra={"oldest_age_seconds": round(silence.total_seconds(), 1)})
         for name, depth in (await self._queue.depths()).items():
             QUEUE_MESSAGES.labels(name).set(depth)
         return 0

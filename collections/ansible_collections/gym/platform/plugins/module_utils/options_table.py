@@ -27,8 +27,9 @@ class MarkerError(Exception):
 
 
 def options_table(specification: Mapping[str, Any]) -> str:
-    """Write the options of a role's entry point `main` as a Markdown table."""
-    options = specification["argument_specs"]["main"].get("options") or {}
+    """Write the options of a role's entry points as a Markdown table; two may share an option."""
+    entries = specification["argument_specs"].values()
+    options = {name: option for entry in entries for name, option in (entry.get("options") or {}).items()}
     if not options:
         return "This role has no options."
     rows = [HEAD, tuple("---" for _ in HEAD), *_rows(options)]

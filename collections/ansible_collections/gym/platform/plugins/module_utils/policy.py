@@ -22,7 +22,10 @@ from ansible_collections.gym.platform.plugins.module_utils.schema import is_temp
 # The green colour of a service listens this far above its blue one.
 COLOUR_OFFSET = 50
 MINIMUM_RETENTION_DAYS = 30
-COMPUTE = {"docker": ("docker_hosts",), "aws": ("ecs", "eks"), "gcp": ("cloud_run", "gke")}
+MINIMUM_ZONES = 3
+# Of a target group of AWS, which is the shortest of all.
+LONGEST_NAME = 32
+COMPUTE = {"docker": ("docker_hosts",), "aws": ("ecs", "docker_hosts", "eks"), "gcp": ("cloud_run", "gke")}
 DATA_GROUPS = ("database", "cache", "sentinel", "queue")
 # What `from` in the firewall may name besides inventory groups.
 ORIGINS = ("containers", "anywhere")
@@ -310,6 +313,19 @@ def job_has_schedule(described: Description) -> Iterator[Finding]:
 
 
 @everywhere
+def scaling_goes_up(described: Description) -> Iterator[Finding]:
+    """A service that may have fewer containers than it has is scaled down when there is most to do."""
+    for index, service in _named(described, "services"):
+        replicas = service.get("replicas", 1)
+        if service.get("maximum_replicas", replicas) < replicas:
+            yield Finding(
+                ("services", index, "maximum_replicas"),
+                f"{service['maximum_replicas']} is less than the {replicas} replicas",
+                f"at least {replicas}",
+            )
+
+
+@everywhere
 def service_ports_do_not_collide(described: Description) -> Iterator[Finding]:
     """During a release both colours run on one machine: blue on the port, green 50 above it."""
     taken: dict[int, str] = {}
@@ -342,6 +358,22 @@ def firewall_lets_services_through(described: Description) -> Iterator[Finding]:
                     "choose a port that is open, or open it in the noun firewall",
                 )
                 break
+
+
+@everywhere
+def names_fit_the_cloud(described: Description) -> Iterator[Finding]:
+    """AWS's names of target groups have at most 32 letters, and a stack that cannot be made stops half way."""
+    platform = described["platform"]
+    if platform["provider"] != "aws":
+        return
+    for index, service in _named(described, "services"):
+        name = f"{platform['name']}-{platform['environment']}-{service.get('hostname', '')}-green"
+        if service["kind"] == "web" and len(name) > LONGEST_NAME:
+            yield Finding(
+                ("services", index, "hostname"),
+                f"{name} has {len(name)} letters",
+                f"a hostname of at most {len(service.get('hostname', '')) - len(name) + LONGEST_NAME}",
+            )
 
 
 # --- data
@@ -581,13 +613,13 @@ def network_is_large_enough(described: Description) -> Iterator[Finding]:
     if network is None:
         return
     if described["platform"]["provider"] != "docker":
-        # A public and a private subnet in each zone, and as many addresses again for growth; AWS allows at most /16.
-        needed = 2 * len(described["platform"]["zones"]) * 256
+        # Sixteen subnets of 256: three in each of five zones, and one to spare; AWS allows at most /16.
+        needed = 16 * 256
         if network.prefixlen < 16 or network.num_addresses < needed:
             yield Finding(
                 ("network", "cidr"),
                 f"{network} has {network.num_addresses} addresses",
-                f"at least {needed}, two subnets of 256 in each zone, and at most 65536",
+                f"at least {needed}, which are sixteen subnets of 256, and at most 65536",
             )
         return
     # The first and the last address, and the engine's own.
@@ -776,13 +808,20 @@ def production_loses_no_write(described: Description) -> Iterator[Finding]:
 def production_survives_a_zone(described: Description) -> Iterator[Finding]:
     """Zones fail as a whole: what is in one zone only fails with it."""
     zones = described["platform"]["zones"]
-    if len(zones) < 2:
+    if len(zones) < MINIMUM_ZONES:
         yield Finding(
             ("platform", "zones"),
-            f"one zone only ({', '.join(zones)})",
-            "at least 2, in one region",
+            f"{len(zones)} zones only ({', '.join(zones)}): what is left of two carries twice the load",
+            f"at least {MINIMUM_ZONES}, in one region",
             "add a zone (Multi-AZ)",
         )
+
+
+@in_production
+def production_has_a_way_out_in_each_zone(described: Description) -> Iterator[Finding]:
+    """A way out that all zones share is lost with the zone that it stands in."""
+    if described["network"]["egress"] != "per_zone":
+        yield Finding(("network", "egress"), f"{described['network']['egress']} in production", "per_zone")
 
 
 @in_production

@@ -111,7 +111,9 @@ def _missing(
 ) -> Iterator[Problem]:
     """Name the nouns that are described nowhere, unless they are there and misspelt or unreadable."""
     directory = next((file for file in files if not is_shared(file)), "").partition("group_vars/")[0]
-    variables = {variable for one in documents if isinstance(one.value, dict) for variable in one.value}
+    # Wiring names roles, and a role may be called like a noun.
+    written = [one for one in documents if not (is_shared(one.file) and Path(one.file).stem in MACHINERY)]
+    variables = {variable for one in written if isinstance(one.value, dict) for variable in one.value}
     if not any(map(is_hosts, files)):
         yield Problem(f"{directory}hosts.yml", 1, "-", "is missing", "the inventory's groups and hosts")
     meant = {schema.nearest(variable, schema.nouns()) for variable in variables - set(schema.nouns())}

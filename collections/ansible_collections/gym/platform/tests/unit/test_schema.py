@@ -46,9 +46,13 @@ def test_templates_are_told_from_text(value: Any, expected: bool) -> None:
     assert schema.is_template(value) is expected
 
 
+COST = """  alert_at_percent: [80]
+  off_peak: {begins: "23:00", ends: "05:00", timezone: UTC, percent: 50}
+"""
+
+
 def test_a_misspelt_key_is_one_problem_and_the_rest_is_still_usable() -> None:
-    text = "cost:\n  monthly_budget: 5\n  alert_at_percent: [80]\n"
-    result = schema.check("cost", parse("cost.yml", text))
+    result = schema.check("cost", parse("cost.yml", f"cost:\n  monthly_budget: 5\n{COST}"))
     (problem,) = result.problems
     assert (problem.key, problem.line) == ("cost.monthly_budget", 2)
     assert result.usable
@@ -56,6 +60,6 @@ def test_a_misspelt_key_is_one_problem_and_the_rest_is_still_usable() -> None:
 
 
 def test_a_wrong_type_makes_a_noun_unusable() -> None:
-    result = schema.check("cost", parse("cost.yml", "cost:\n  monthly_budget_usd: much\n  alert_at_percent: [80]\n"))
+    result = schema.check("cost", parse("cost.yml", f"cost:\n  monthly_budget_usd: much\n{COST}"))
     assert not result.usable
     assert "'much'" in str(result.problems[0]) or "much is a text" in str(result.problems[0])

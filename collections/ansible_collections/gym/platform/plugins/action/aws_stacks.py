@@ -1,0 +1,155 @@
+"""Plan, apply, compare or delete an environment's stacks, and tell how far each of them is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+try:
+    import boto3
+    from ansible_collections.gym.platform.plugins.module_utils import aws_templates, stack_plan
+    from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import (
+        Outcome,
+        Settings,
+        StackError,
+        Stacks,
+    )
+    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain, unknown_region
+    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError as error:
+    raise AnsibleActionFail(f"gym.platform.aws_stacks needs boto3 where ansible-playbook runs: {error}.") from error
+
+# A line of progress of our callback may stand where the text begins.
+ERASE_LINE = "\r\x1b[2K"
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["planned", "applied", "drift", "absent"], "default": "applied"},
+    "directory": {"type": "path"},
+    "stacks": {"type": "list", "elements": "str", "default": []},
+    "platform": {"type": "str", "required": True},
+    "environment": {"type": "str", "required": True},
+    "region": {"type": "str", "required": True},
+    "regions": {"type": "list", "elements": "str", "default": []},
+    "parameters": {"type": "dict", "default": {}},
+    "confirm_destroy": {"type": "list", "elements": "str", "default": []},
+    "prune": {"type": "bool", "default": True},
+    "workers": {"type": "int", "default": 8},
+    "timeout": {"type": "int", "default": 7200},
+    "endpoint_url": {"type": "str"},
+}
+
+
+def carried_out(outcome: Outcome) -> dict[str, Any]:
+    """Return what a run did as plain data."""
+    done = [stack_plan.StackPlan(name, "update", changes) for name, changes in outcome.done.items()]
+    return {
+        "applied": stack_plan.Plan(tuple(done)).as_dict()["changes"],
+        "failures": outcome.failed,
+        "untouched": outcome.untouched,
+        "kept": outcome.kept,
+        "seconds": outcome.seconds,
+    }
+
+
+def complaint(outcome: Outcome) -> str:
+    """Say what failed, what was left alone because of it, and what is done."""
+    parts = [f"{name}: {text}" for name, text in outcome.failed.items()]
+    if outcome.untouched:
+        parts.append(f"Not touched, because they come after it: {', '.join(outcome.untouched)}.")
+    if outcome.done:
+        parts.append(f"Done: {', '.join(sorted(outcome.done))}.")
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
+
+
+def drift_text(found: Mapping[str, Any]) -> str:
+    """Return what is not as it was applied, one line for each property."""
+    lines = []
+    for item in found["drifted"]:
+        lines.append(f"{item['stack']}.{item['logical_id']}  {item['type']}  {item['status']}")
+        lines += [f"  ~ {one['path']}: {one['before']} -> {one['after']}" for one in item["properties"]]
+    lines += [f"{arn}  belongs to the environment by its tags, and to no stack" for arn in found["strangers"]]
+    return "\n".join(lines or ["No drift: everything is as it was applied."]) + "\n"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The task."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is described in the module of the same name. Raises AnsibleActionFail with one sentence."""
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(
+            argument_spec=ARGUMENTS,
+            required_if=[("state", "planned", ["directory"]), ("state", "applied", ["directory"])],
+        )
+        known = boto3.session.Session().get_available_regions("cloudformation")
+        for region in (options["region"], *options["regions"]):
+            if wrong := unknown_region(region, known):
+                raise AnsibleActionFail(wrong)
+        begun = time.monotonic()
+        try:
+            return {**self._act(options), "elapsed": round(time.monotonic() - begun, 2)}
+        # A result, and no exception: a task may expect it.
+        except (aws_templates.TemplateError, StackError) as error:
+            return {"failed": True, "msg": str(error)}
+        except (BotoCoreError, ClientError) as error:
+            return {"failed": True, "msg": f"{explain(error, options['region'])}."}
+
+    def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        state = options["state"]
+        declared = aws_templates.load(Path(options["directory"])) if state in ("planned", "applied") else {}
+        prefix = f"{options['platform']}-{options['environment']}"
+        settings = Settings(
+            prefix=prefix,
+            region=options["region"],
+            regions=tuple(options["regions"]),
+            tags=tags(options["platform"], options["environment"]),
+            parameters={name: str(value) for name, value in options["parameters"].items()},
+            confirmed=frozenset(options["confirm_destroy"]),
+            prune=options["prune"],
+            workers=options["workers"],
+            timeout=options["timeout"],
+        )
+        client = clients(options["endpoint_url"], options["workers"])
+        stacks = Stacks(settings, client, declared, options["stacks"] if declared else (), self._say)
+        if state == "drift":
+            found = stacks.drift()
+            return {**found, "changed": False, "outputs": stacks.outputs(), "text": drift_text(found)}
+        if state == "absent":
+            plan, act = stacks.destroy(options["stacks"])
+        else:
+            plan = stacks.plan()
+            act = lambda: stacks.apply(plan)  # noqa: E731  the same two things as above
+        return self._carry_out(stacks, plan, act, only_plan=state == "planned")
+
+    def _carry_out(
+        self, stacks: Stacks, plan: stack_plan.Plan, act: Callable[[], Outcome], only_plan: bool
+    ) -> dict[str, Any]:
+        text = stack_plan.rendered(plan)
+        result: dict[str, Any] = {
+            "plan": plan.as_dict(),
+            "refused": [change.name for change in stacks.refused(plan.changes)],
+            "text": text,
+            "changed": not (plan.empty or only_plan),
+            "outputs": stacks.outputs(),
+        }
+        if self._task.diff:
+            result["diff"] = {"prepared": text}
+        if only_plan or self._task.check_mode:
+            return result
+        outcome = Outcome() if plan.empty else act()
+        result |= {**carried_out(outcome), "outputs": stacks.outputs(), "resources": stacks.resources()}
+        if outcome.failed:
+            result |= {"failed": True, "msg": complaint(outcome)}
+        return result
+
+    def _say(self, text: str) -> None:
+        self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)

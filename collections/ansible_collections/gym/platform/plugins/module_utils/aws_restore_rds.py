@@ -1,0 +1,204 @@
+"""RDS, as far as restoring, promoting and copying need it."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, unless, wait_until
+from ansible_collections.gym.platform.plugins.module_utils.aws_restore import (
+    SOURCE_TAG,
+    TIME_TAG,
+    differences,
+    modification,
+    needs_reboot,
+    pending,
+    restoration,
+)
+
+# An instance in one of these does not become available by waiting.
+HOPELESS = frozenset(
+    {
+        "failed",
+        "restore-error",
+        "incompatible-restore",
+        "incompatible-parameters",
+        "incompatible-network",
+        "storage-full",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Backups:
+    """What an instance can be restored from. `arn` is that of backups which were replicated to another region."""
+
+    earliest: datetime.datetime | None
+    latest: datetime.datetime | None
+    arn: str | None = None
+
+
+class Instances:
+    """The database instances and snapshots of one region."""
+
+    def __init__(self, client: Any, timeout: float) -> None:
+        """Use this RDS client, and wait for at most `timeout` seconds at a time."""
+        self._client, self._timeout = client, timeout
+
+    # --- read
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        """Return an instance, or None."""
+        ask = self._client.describe_db_instances
+        found = unless("DBInstanceNotFound", lambda: ask(DBInstanceIdentifier=name))
+        return found["DBInstances"][0] if found else None
+
+    def get(self, name: str) -> dict[str, Any]:
+        """Return an instance. Raises RequestError when there is none."""
+        if found := self.find(name):
+            return found
+        pages = self._client.get_paginator("describe_db_instances").paginate()
+        names = sorted(instance["DBInstanceIdentifier"] for page in pages for instance in page["DBInstances"])
+        region = self._client.meta.region_name
+        raise RequestError(
+            f"There is no database instance '{name}' in {region}; there {'are' if names else 'is'}"
+            f" {', '.join(names) or 'none'}."
+        )
+
+    def backups(self, name: str, replicated: bool) -> Backups:
+        """Return what an instance can be restored from, here or by what another region has replicated to this one."""
+        here = self._client.meta.region_name
+        pages = self._client.get_paginator("describe_db_instance_automated_backups").paginate(DBInstanceIdentifier=name)
+        found = [backup for page in pages for backup in page["DBInstanceAutomatedBackups"]]
+        # `Region` is that of the instance.
+        fitting = [backup for backup in found if (backup.get("Region", here) != here) == replicated]
+        window = fitting[0].get("RestoreWindow", {}) if fitting else {}
+        if not replicated:
+            latest = window.get("LatestTime") or self.get(name).get("LatestRestorableTime")
+            return Backups(window.get("EarliestTime"), latest)
+        if not fitting:
+            raise RequestError(
+                f"{here} has no replicated backups of '{name}': replicate them (AutomaticBackupReplicationRegion), or"
+                " name the region that has them."
+            )
+        return Backups(
+            window.get("EarliestTime"), window.get("LatestTime"), fitting[0]["DBInstanceAutomatedBackupsArn"]
+        )
+
+    def snapshot(self, name: str) -> dict[str, Any] | None:
+        """Return a snapshot, or None."""
+        ask = self._client.describe_db_snapshots
+        found = unless("DBSnapshotNotFound", lambda: ask(DBSnapshotIdentifier=name))
+        return found["DBSnapshots"][0] if found else None
+
+    def newest_snapshot(self, instance: str) -> dict[str, Any]:
+        """Return the newest finished snapshot of an instance. Raises RequestError when there is none."""
+        pages = self._client.get_paginator("describe_db_snapshots").paginate(DBInstanceIdentifier=instance)
+        found: list[dict[str, Any]] = [snapshot for page in pages for snapshot in page["DBSnapshots"]]
+        finished = [snapshot for snapshot in found if snapshot["Status"] == "available"]
+        if not finished:
+            raise RequestError(f"'{instance}' has no finished snapshot in {self._client.meta.region_name}.")
+        return max(finished, key=lambda snapshot: snapshot["SnapshotCreateTime"])
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """Return the tags of something."""
+        found = self._client.list_tags_for_resource(ResourceName=arn)["TagList"]
+        return {tag["Key"]: tag["Value"] for tag in found}
+
+    # --- change
+
+    def restore(
+        self,
+        source: str,
+        target: str,
+        when: datetime.datetime | None,
+        backups: Backups,
+        wanted: Mapping[str, Any],
+        subnet_group: str | None,
+    ) -> None:
+        """Begin to restore."""
+        origin = {"SourceDBInstanceAutomatedBackupsArn": backups.arn} if backups.arn else {}
+        tags = {SOURCE_TAG: source, TIME_TAG: when.isoformat() if when else "latest"}
+        self._client.restore_db_instance_to_point_in_time(
+            TargetDBInstanceIdentifier=target,
+            **(origin or {"SourceDBInstanceIdentifier": source}),
+            **({"RestoreTime": when} if when else {"UseLatestRestorableTime": True}),
+            **({"DBSubnetGroupName": subnet_group} if subnet_group else {}),
+            PubliclyAccessible=False,
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            **restoration(wanted),
+        )
+
+    def settle(self, name: str) -> dict[str, Any]:
+        """Wait until an instance has done everything that it was asked for, and return it. Raises RequestError."""
+
+        def ended(instance: Mapping[str, Any]) -> bool:
+            if (status := instance["DBInstanceStatus"]) in HOPELESS:
+                raise RequestError(f"'{name}' ended as '{status}': see its events (aws rds describe-events).")
+            return pending(instance) is None
+
+        return wait_until(lambda: self.get(name), ended, f"'{name}'", self._timeout)
+
+    def put_back(self, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Give an available instance the wanted settings, restart it where its parameters need that, and wait."""
+        instance = self.settle(name)
+        if different := differences(wanted, instance):
+            self._client.modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=True, **modification(different))
+            instance = wait_until(
+                lambda: self.settle(name),
+                lambda found: not differences(wanted, found),
+                f"changing {', '.join(different)} of '{name}'",
+                self._timeout,
+            )
+        if needs_reboot(instance):
+            self._client.reboot_db_instance(DBInstanceIdentifier=name)
+            instance = wait_until(
+                lambda: self.settle(name), lambda found: not needs_reboot(found), f"restarting '{name}'", self._timeout
+            )
+        return instance
+
+    def promote(self, name: str, retention_days: int) -> dict[str, Any]:
+        """Make a replica an instance of its own, and wait until it is."""
+        self._client.promote_read_replica(DBInstanceIdentifier=name, BackupRetentionPeriod=retention_days)
+        return wait_until(
+            lambda: self.settle(name),
+            lambda found: not found.get("ReadReplicaSourceDBInstanceIdentifier"),
+            f"promoting '{name}'",
+            self._timeout,
+        )
+
+    def copy(self, arn: str, region: str, target: str, key: str | None) -> None:
+        """Begin to copy a snapshot to this region."""
+        self._client.copy_db_snapshot(
+            SourceDBSnapshotIdentifier=arn,
+            TargetDBSnapshotIdentifier=target,
+            SourceRegion=region,
+            CopyTags=True,
+            **({"KmsKeyId": key} if key else {}),
+        )
+
+    def settle_snapshot(self, name: str) -> dict[str, Any]:
+        """Wait until a snapshot is there, and return it. Raises RequestError."""
+
+        def ended(snapshot: Mapping[str, Any] | None) -> bool:
+            if snapshot is None or snapshot["Status"] == "failed":
+                raise RequestError(f"The snapshot '{name}' failed: check that its key exists in this region.")
+            return bool(snapshot["Status"] == "available")
+
+        found = wait_until(lambda: self.snapshot(name), ended, f"copying '{name}'", self._timeout)
+        return dict(found or {})
+
+
+class Clock:
+    """Seconds since it was started, to be written down."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self._begun = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return how long ago that was."""
+        return round(time.monotonic() - self._begun, 3)

@@ -1,0 +1,123 @@
+"""What a rehearsal has shown, as data and as a page that needs nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
+    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{text-align:left;padding:.2rem .6rem;"
+    "border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    ".passed{color:#0a7d32}.failed{color:#b00020}code{font-size:.9em;overflow-wrap:anywhere}"
+    "details{margin:.3rem 0}summary{cursor:pointer}"
+)
+SHOWN_RESOURCE = ("stack", "logical_id", "type", "physical_id", "remembered")
+
+
+def record(
+    environment: str, time: str, elapsed: float, steps: Sequence[Mapping[str, Any]], found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the report. `steps` end with the first that failed; `found` is what the steps left to be told."""
+    failures = [step for step in steps if not step["passed"]]
+    resources = [
+        {key: item[key] for key in SHOWN_RESOURCE if key in item}
+        for item in sorted(found.get("resources", []), key=lambda item: (item["stack"], item["logical_id"]))
+    ]
+    return {
+        "environment": environment,
+        "time": time,
+        "elapsed_seconds": round(elapsed, 1),
+        **found,
+        "passed": bool(steps) and not failures,
+        "steps": list(steps),
+        "resources": resources,
+        "remembered": sorted({item["type"] for item in resources if item.get("remembered")}),
+    }
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Return the report as HTML without scripts, pictures or links."""
+    outcome = "passed" if report["passed"] else "failed"
+    title = f"Rehearsal of {report['environment']}"
+    stacks = Counter(item["stack"] for item in report["resources"])
+    seconds = report.get("stack_seconds", {})
+    parts = [
+        f"<h1>{escape(title)}: <span class={outcome}>{outcome}</span></h1>",
+        f"<p>{escape(report['time'])}, {report['elapsed_seconds']:.1f} s, {len(report['resources'])} resources of "
+        f"{len({item['type'] for item in report['resources']})} types in {len(stacks)} stacks, on an embedded cloud. "
+        "It proves the order, the templates and the playbooks; values of services are proven by the linters.</p>",
+        _table("What was done", ("step", "seconds", "outcome"), [_step(step) for step in report["steps"]]),
+        _table(
+            "Stacks",
+            ("stack", "resources", "seconds to apply"),
+            [(name, count, float(seconds.get(name, 0))) for name, count in sorted(stacks.items())],
+        ),
+        _price(report.get("price") or {}),
+        _posture(report.get("posture") or {}),
+        _listed("Only remembered: validated against AWS's schema, without a service behind them", report["remembered"]),
+        _listed("Not compared: the embedded cloud keeps nothing that could drift", report.get("unreadable", [])),
+        _table(
+            "Changed behind the stacks' backs, and found",
+            ("resource", "type", "field", "before", "after"),
+            [
+                (item["name"], item["type"], item["path"], str(item["before"]), str(item["after"]))
+                for item in report.get("edits", [])
+            ],
+        ),
+        _listed("Kept when everything was deleted", _kept(report.get("kept", {}))),
+        *(_resources(name, report["resources"]) for name in sorted(stacks)),
+    ]
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
+    return head + "\n".join(part for part in parts if part) + "\n</html>\n"
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, float, str]:
+    return str(step["name"]), float(step["seconds"]), "passed" if step["passed"] else str(step.get("message", "failed"))
+
+
+def _price(price: Mapping[str, Any]) -> str:
+    if not price:
+        return ""
+    rows = [(name, float(usd)) for name, usd in price["capabilities"].items()]
+    return _table("Price of a month, US dollars", ("capability", "USD"), [*rows, ("all", float(price["monthly"]))])
+
+
+def _posture(posture: Mapping[str, Any]) -> str:
+    if not posture:
+        return ""
+    findings = [(item["check"], item["resource"], item["name"]) for item in posture.get("failed", [])]
+    head = f"<h2>Posture</h2><p>checkov: {posture.get('passed', 0)} checks passed, {len(findings)} failed.</p>"
+    return head + _table("", ("check", "resource", "what it wants"), findings)
+
+
+def _kept(kept: Mapping[str, Iterable[str]]) -> list[str]:
+    return [f"{stack}.{logical_id}" for stack, names in sorted(kept.items()) for logical_id in names]
+
+
+def _resources(stack: str, resources: Iterable[Mapping[str, Any]]) -> str:
+    rows = [(item["logical_id"], item["type"], item["physical_id"]) for item in resources if item["stack"] == stack]
+    return f"<details><summary>{escape(stack)}</summary>{_table('', ('logical id', 'type', 'id'), rows)}</details>"
+
+
+def _listed(title: str, items: Sequence[str]) -> str:
+    if not items:
+        return ""
+    return f"<h2>{escape(title)}</h2><p>{', '.join(f'<code>{escape(item)}</code>' for item in items)}</p>"
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    heading = f"<h2>{escape(title)}</h2>" if title else ""
+    return f"{heading}<table><tr>{head}</tr>{body}</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"<td class=n>{value:,.2f}</td>"
+    return f"<td class=n>{value}</td>" if isinstance(value, int) else f"<td><code>{escape(str(value))}</code></td>"

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+"""Restore a database instance to a moment, and measure how long it takes until it is as it was."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aws_rds_restore
+short_description: Restore a database instance to a point in time, here or from replicated backups
+version_added: "0.2.0"
+description:
+  - Builds a new instance from the backups of another one, in its region or in the one that its backups are replicated
+    to. The source is not touched.
+  - A restored instance has AWS's defaults for what keeps others out and what makes it last. Its security groups,
+    parameter group, second zone, retention, monitoring and the rest are put back, and only then is it finished. The
+    time until then is what is measured.
+  - An instance that was restored from the same source to the same moment is not restored again; what differs from
+    the wanted settings is put right.
+options:
+  source:
+    description: The instance whose backups are restored.
+    type: str
+    required: true
+  target:
+    description: The new instance.
+    type: str
+    required: true
+  time:
+    description: The moment, with its zone, such as V(2030-01-31T12:00:00Z), or V(latest).
+    type: str
+    default: latest
+  replicated:
+    description: Whether to restore from the backups that another region has replicated to O(region).
+    type: bool
+    default: false
+  subnet_group:
+    description: The subnets that it is put into; those of the source by default, where that is in the same region.
+    type: str
+  settings:
+    description:
+      - What the restored instance has to have. What is left out is taken from the source, where that is in the same
+        region.
+      - With O(replicated=true), O(settings.multi_az), O(settings.security_groups) and O(settings.parameter_group) are
+        needed.
+    type: dict
+    default: {}
+    suboptions:
+      instance_class: {description: The class., type: str}
+      multi_az: {description: Whether it has a standby in another zone., type: bool}
+      security_groups: {description: Ids of its security groups., type: list, elements: str}
+      parameter_group: {description: The name of its parameter group., type: str}
+      storage_type: {description: The type of its storage., type: str}
+      deletion_protection: {description: Whether it is protected from being deleted., type: bool}
+      copy_tags_to_snapshot: {description: Whether snapshots get its tags., type: bool}
+      iam_authentication: {description: Whether roles may log in., type: bool}
+      backup_retention_days: {description: How long its own backups are kept., type: int}
+      performance_insights: {description: Whether queries are measured., type: bool}
+      monitoring_interval_seconds: {description: How often the machine is measured; 0 is never., type: int}
+      monitoring_role: {description: The ARN of the role that writes these measurements., type: str}
+  region:
+    description: The region of the new instance.
+    type: str
+    required: true
+  timeout:
+    description: How many seconds to wait for one step. A large database takes hours.
+    type: int
+    default: 14400
+  endpoint_url:
+    description: Another endpoint than AWS's own.
+    type: str
+requirements: [boto3]
+attributes:
+  check_mode:
+    support: full
+    description: Checks the source and the moment, and says what would be made.
+  diff_mode:
+    support: full
+    description: Shows the settings of the target before and after.
+author: The gym platform's engineers (@gym)
+seealso:
+  - module: gym.platform.aws_rds_promote
+  - module: gym.platform.aws_rds_snapshot_copy
+"""
+
+EXAMPLES = r"""
+- name: Look at the database as it was at noon
+  gym.platform.aws_rds_restore:
+    source: gym-production-1
+    target: gym-production-1-noon
+    time: "2030-01-31T12:00:00Z"
+    region: eu-west-1
+    settings: {deletion_protection: false, multi_az: false}
+
+- name: Bring the database up in the other region
+  gym.platform.aws_rds_restore:
+    source: gym-production-1
+    target: gym-production-1
+    replicated: true
+    region: eu-central-1
+    subnet_group: gym-production-dr
+    settings:
+      multi_az: true
+      security_groups: [sg-0123456789abcdef0]
+      parameter_group: gym-production-dr
+"""
+
+RETURN = r"""
+endpoint:
+  description: The address of the new instance.
+  returned: when it exists
+  type: str
+restored_to:
+  description: The moment; of V(latest), the one that was the latest when it began.
+  returned: success
+  type: str
+  sample: "2030-01-31T12:00:00+00:00"
+put_back:
+  description: The settings that the new instance lacked, or that the wanted ones would have changed.
+  returned: success
+  type: list
+  elements: str
+  sample: [backup_retention_days, monitoring_interval_seconds]
+seconds_until_available:
+  description: How long it took until the instance was available; 0 where it already was.
+  returned: success
+  type: float
+seconds:
+  description: How long it took until everything was put back as well.
+  returned: success
+  type: float
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import (
+    CONNECTION,
+    RequestError,
+    connect,
+    finish,
+)
+from ansible_collections.gym.platform.plugins.module_utils.aws_restore import (
+    SOURCE_TAG,
+    TIME_TAG,
+    check_window,
+    differences,
+    moment,
+    settings,
+    wished,
+)
+from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock, Instances
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "instance_class": {"type": "str"},
+    "multi_az": {"type": "bool"},
+    "security_groups": {"type": "list", "elements": "str"},
+    "parameter_group": {"type": "str"},
+    "storage_type": {"type": "str"},
+    "deletion_protection": {"type": "bool"},
+    "copy_tags_to_snapshot": {"type": "bool"},
+    "iam_authentication": {"type": "bool"},
+    "backup_retention_days": {"type": "int"},
+    "performance_insights": {"type": "bool"},
+    "monitoring_interval_seconds": {"type": "int"},
+    "monitoring_role": {"type": "str"},
+}
+
+
+def run(options: dict[str, Any], client: Any, check: bool) -> dict[str, Any]:
+    """Read, check, restore what is missing, put back what differs, report. Raises RequestError."""
+    instances = Instances(client, options["timeout"])
+    source, target = options["source"], options["target"]
+    when = moment(options["time"])
+    origin = None if options["replicated"] else instances.get(source)
+    wanted = wished(origin, options["settings"])
+    existing = instances.find(target)
+    restored_to = when.isoformat() if when else options["time"]
+    clock, available, is_new = Clock(), 0.0, existing is None
+    if existing:
+        restored_to = same_restoration(instances.tags(existing["DBInstanceArn"]), source, target, restored_to)
+    else:
+        backups = instances.backups(source, options["replicated"])
+        restored_to = check_window(when, backups.earliest, backups.latest, source).isoformat()
+        if not check:
+            group = options["subnet_group"] or ((origin or {}).get("DBSubnetGroup") or {}).get("DBSubnetGroupName")
+            instances.restore(source, target, when, backups, wanted, group)
+            existing = instances.settle(target)
+            available = clock.seconds()
+    before = {} if is_new else settings(existing or {})
+    put_back = sorted(differences(wanted, existing)) if existing else []
+    if existing and not check:
+        existing = instances.put_back(target, wanted)
+    return {
+        "changed": is_new or bool(put_back),
+        "endpoint": ((existing or {}).get("Endpoint") or {}).get("Address"),
+        "restored_to": restored_to,
+        "put_back": put_back,
+        "seconds_until_available": available,
+        "seconds": clock.seconds() if is_new and not check else 0.0,
+        "diff": {"before": before, "after": {**before, **wanted}},
+    }
+
+
+def same_restoration(tags: dict[str, str], source: str, target: str, restored_to: str) -> str:
+    """Return what an existing target was restored to. Raises RequestError when it is something else than was asked."""
+    if tags.get(SOURCE_TAG) != source:
+        raise RequestError(f"'{target}' exists and was not restored from '{source}': give the target another name.")
+    if (before := tags.get(TIME_TAG)) != restored_to:
+        raise RequestError(f"'{target}' was restored to {before}, not to {restored_to}: give the target another name.")
+    return restored_to
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "str", "required": True},
+            "target": {"type": "str", "required": True},
+            "time": {"type": "str", "default": "latest"},
+            "replicated": {"type": "bool", "default": False},
+            "subnet_group": {"type": "str"},
+            "settings": {"type": "dict", "default": {}, "options": SETTINGS},
+            "timeout": {"type": "int", "default": 14400},
+            **CONNECTION,
+        },
+        supports_check_mode=True,
+    )
+    finish(module, lambda: run(module.params, connect(module.params, "rds"), module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

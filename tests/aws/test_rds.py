@@ -1,0 +1,178 @@
+"""The modules for databases, against moto's server: first run, second run, check mode, and what cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.gym.platform.plugins.module_utils import aws_client
+from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
+from ansible_collections.gym.platform.tests.unit.module_runs import answer
+
+from tests.aws.conftest import client
+
+HOME, AWAY = "eu-west-1", "eu-central-1"
+
+
+@pytest.fixture(scope="session")
+def account(endpoint: str) -> Any:
+    """Return RDS with one primary, as production has it."""
+    rds = client(endpoint, "rds", HOME)
+    rds.create_db_parameter_group(DBParameterGroupName="gym", DBParameterGroupFamily="postgres15", Description="gym")
+    rds.create_db_instance(
+        DBInstanceIdentifier="gym-1",
+        Engine="postgres",
+        DBInstanceClass="db.r7g.large",
+        AllocatedStorage=100,
+        MasterUsername="owner",
+        ManageMasterUserPassword=True,
+        MultiAZ=True,
+        StorageType="gp3",
+        VpcSecurityGroupIds=["sg-0123456789abcdef0"],
+        DBParameterGroupName="gym",
+        BackupRetentionPeriod=30,
+        CopyTagsToSnapshot=True,
+    )
+    return rds
+
+
+@pytest.fixture
+def rds(account: Any) -> Iterator[Any]:
+    """Leave nothing but the primary to the next test."""
+    yield account
+    for name in names(account):
+        if name != "gym-1":
+            account.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+
+
+def instance(rds: Any, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]
+    return found
+
+
+def names(rds: Any) -> list[str]:
+    return sorted(found["DBInstanceIdentifier"] for found in rds.describe_db_instances()["DBInstances"])
+
+
+# --- restore
+
+
+def test_an_instance_is_restored_as_its_source_is_and_only_once(endpoint: str, rds: Any) -> None:
+    options: dict[str, Any] = {"source": "gym-1", "target": "gym-1-drill", "region": HOME, "endpoint_url": endpoint}
+    first = answer(aws_rds_restore.main, **options)
+    assert first["changed"]
+    source, target = instance(rds, "gym-1"), instance(rds, "gym-1-drill")
+    for key in ("MultiAZ", "VpcSecurityGroups", "DBParameterGroups", "BackupRetentionPeriod", "DBInstanceClass"):
+        assert target[key] == source[key], key
+    assert first["endpoint"] == target["Endpoint"]["Address"]
+    assert first["seconds"] >= first["seconds_until_available"] > 0
+    second = answer(aws_rds_restore.main, **options)
+    assert (second["changed"], second["seconds"]) == (False, 0)
+    assert names(rds) == ["gym-1", "gym-1-drill"]
+
+
+def test_what_is_asked_for_comes_before_what_the_source_has(endpoint: str, rds: Any) -> None:
+    settings = {"multi_az": False, "backup_retention_days": 1}
+    options: dict[str, Any] = {
+        "source": "gym-1",
+        "target": "small",
+        "region": HOME,
+        "endpoint_url": endpoint,
+        "settings": settings,
+    }
+    # moto gives the restored instance what its source has; AWS gives it the defaults.
+    assert answer(aws_rds_restore.main, **options)["put_back"] == ["backup_retention_days", "multi_az"]
+    found = instance(rds, "small")
+    assert (found["MultiAZ"], found["BackupRetentionPeriod"]) == (False, 1)
+
+
+def test_what_was_changed_by_hand_is_put_back(endpoint: str, rds: Any) -> None:
+    options: dict[str, Any] = {"source": "gym-1", "target": "drill", "region": HOME, "endpoint_url": endpoint}
+    answer(aws_rds_restore.main, **options)
+    rds.modify_db_instance(DBInstanceIdentifier="drill", BackupRetentionPeriod=3, ApplyImmediately=True)
+    checked = answer(aws_rds_restore.main, check=True, **options)
+    assert (checked["changed"], checked["put_back"]) == (True, ["backup_retention_days"])
+    assert instance(rds, "drill")["BackupRetentionPeriod"] == 3
+    assert answer(aws_rds_restore.main, **options)["put_back"] == ["backup_retention_days"]
+    assert instance(rds, "drill")["BackupRetentionPeriod"] == 30
+
+
+def test_check_mode_restores_nothing_and_shows_what_would_be(endpoint: str, rds: Any) -> None:
+    found = answer(aws_rds_restore.main, check=True, source="gym-1", target="drill", region=HOME, endpoint_url=endpoint)
+    assert found["changed"]
+    assert found["diff"]["before"] == {}
+    assert found["diff"]["after"]["multi_az"] is True
+    assert names(rds) == ["gym-1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"source": "gym-2"}, "There is no database instance 'gym-2' in eu-west-1; there are gym-1."),
+        ({"time": "2001-01-01T00:00:00"}, "has no zone"),
+        ({"time": "noon"}, "time is 'noon'"),
+        ({"time": "2099-01-01T00:00:00Z"}, "choose a time from"),
+        ({"target": "gym-1"}, "'gym-1' exists and was not restored from 'gym-1'"),
+        ({"region": "eu-wset-1"}, "did you mean eu-west-1?"),
+        ({"replicated": True, "settings": {"multi_az": True}}, "take security_groups, parameter_group from"),
+    ],
+)
+@pytest.mark.usefixtures("rds")
+def test_what_cannot_be_restored_is_one_sentence(endpoint: str, change: dict[str, Any], complaint: str) -> None:
+    options: dict[str, Any] = {"source": "gym-1", "target": "drill", "region": HOME, "endpoint_url": endpoint, **change}
+    found = answer(aws_rds_restore.main, check=True, **options)
+    assert found["failed"]
+    assert complaint in found["msg"]
+
+
+def test_an_endpoint_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws_client, "ATTEMPTS", 1)
+    found = answer(aws_rds_promote.main, name="x", region=HOME, endpoint_url="http://127.0.0.1:1")
+    assert found["failed"]
+    assert "cannot be reached" in found["msg"]
+
+
+# --- promote
+
+
+def test_a_replica_is_promoted_once(endpoint: str, rds: Any) -> None:
+    rds.create_db_instance_read_replica(DBInstanceIdentifier="replica", SourceDBInstanceIdentifier="gym-1")
+    options: dict[str, Any] = {"name": "replica", "backup_retention_days": 14, "region": HOME, "endpoint_url": endpoint}
+    checked = answer(aws_rds_promote.main, check=True, **options)
+    assert (checked["changed"], checked["source"]) == (True, "gym-1")
+    assert instance(rds, "replica")["ReadReplicaSourceDBInstanceIdentifier"] == "gym-1"
+    first = answer(aws_rds_promote.main, **options)
+    assert first["changed"]
+    assert first["seconds"] > 0
+    found = instance(rds, "replica")
+    assert "ReadReplicaSourceDBInstanceIdentifier" not in found
+    assert found["BackupRetentionPeriod"] == 14
+    assert not answer(aws_rds_promote.main, **options)["changed"]
+
+
+# --- copy
+
+
+def test_a_snapshot_is_copied_to_the_other_region(endpoint: str, rds: Any) -> None:
+    rds.create_db_snapshot(DBInstanceIdentifier="gym-1", DBSnapshotIdentifier="before-release")
+    options: dict[str, Any] = {
+        "snapshot": "before-release",
+        "source_region": HOME,
+        "region": AWAY,
+        "endpoint_url": endpoint,
+    }
+    away = client(endpoint, "rds", AWAY)
+    assert answer(aws_rds_snapshot_copy.main, check=True, **options)["changed"]
+    assert away.describe_db_snapshots()["DBSnapshots"] == []
+    found = answer(aws_rds_snapshot_copy.main, **options)
+    assert found["changed"]
+    (copied,) = away.describe_db_snapshots()["DBSnapshots"]
+    assert copied["DBSnapshotIdentifier"] == found["snapshot"] == "before-release"
+    assert copied["DBSnapshotArn"] == found["arn"]
+
+
+def test_a_snapshot_that_is_not_there_is_one_sentence(endpoint: str) -> None:
+    options: dict[str, Any] = {"snapshot": "gone", "source_region": HOME, "region": AWAY, "endpoint_url": endpoint}
+    found = answer(aws_rds_snapshot_copy.main, **options)
+    assert found["msg"] == "There is no snapshot 'gone' in eu-west-1."

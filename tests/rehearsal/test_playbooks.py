@@ -1,0 +1,115 @@
+"""Staging's own playbooks against an embedded cloud: exit codes, what they say, and that they keep secrets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import ask
+from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore
+
+from tests.rehearsal.conftest import ROOT
+
+PLANTED = "Planted-0f6b1c2d-secret"
+
+
+class Runs:
+    """Runs of playbooks, each with a build directory and a store of planted secrets of this test."""
+
+    def __init__(self, endpoint: str, directory: Path) -> None:
+        self.endpoint, self.directory, self.logs = endpoint, directory, ""
+        generated = yaml.safe_load((ROOT / "group_vars/all/secret_store.yml").read_text())["secret_store"]["generated"]
+        SecretStore(directory / "state").write(dict.fromkeys(names(generated), PLANTED))
+
+    def __call__(self, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            "ansible-playbook",
+            f"--inventory={ROOT}/inventories/staging",
+            f"{ROOT}/playbooks/{playbook}.yml",
+            "--extra-vars",
+            f"__stacks_endpoint={self.endpoint} __build_directory={self.directory}/build "
+            f"state_directory={self.directory}/state",
+            *options,
+        ]
+        environment = {**os.environ, "AWS_ACCESS_KEY_ID": PLANTED, "AWS_SECRET_ACCESS_KEY": PLANTED}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        self.logs += run.stdout + run.stderr
+        return run
+
+
+def names(generated: list[dict[str, str]]) -> list[str]:
+    authority = ["certificate_authority/certificate", "certificate_authority/key"]
+    return [*authority, *(one["name"] for one in generated if one["kind"] != "certificate_authority")]
+
+
+@pytest.fixture(scope="module")
+def runs(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(endpoint, tmp_path_factory.mktemp("runs"))
+
+
+def test_check_mode_plans_and_changes_nothing(runs: Runs) -> None:
+    run = runs("provision", "--check", "--diff")
+    assert run.returncode == 0, run.stdout
+    assert "+ Vpc  AWS::EC2::VPC" in run.stdout
+    assert not ask(runs.endpoint, "resources")
+
+
+def test_provision_applies_with_all_that_is_logged(runs: Runs) -> None:
+    run = runs("provision", "-vvv")
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert len(ask(runs.endpoint, "resources")) > 50
+
+
+def test_a_second_run_changes_nothing(runs: Runs) -> None:
+    run = runs("provision")
+    assert run.returncode == 0
+    assert "Nothing to change: everything is as described." in run.stdout
+    assert "changed=0" in run.stdout
+
+
+def test_drift_ends_with_two_and_names_it(runs: Runs) -> None:
+    assert runs("drift").returncode == 0
+    queue = next(item for item in ask(runs.endpoint, "resources") if item["type"] == "AWS::SQS::Queue")
+    change = ask(runs.endpoint, "tamper", {"stack": queue["stack"], "logical_id": queue["logical_id"]})
+    run = runs("drift", "-vvv")
+    assert run.returncode == 2
+    assert queue["name"] in run.stdout
+    assert str(change["after"]) in run.stdout
+    ask(runs.endpoint, "restore")
+    assert runs("drift").returncode == 0
+
+
+def test_a_region_that_does_not_exist_is_told_before_any_call(runs: Runs) -> None:
+    nouns = yaml.safe_load((ROOT / "inventories/staging/group_vars/all/platform.yml").read_text())
+    wrong = runs.directory / "wrong.yml"
+    wrong.write_text(yaml.safe_dump({"platform": {**nouns["platform"], "region": "eu-west-9"}}))
+    run = runs("drift", "--extra-vars", f"@{wrong}")
+    assert run.returncode == 2
+    assert "There is no AWS region 'eu-west-9'; did you mean eu-west-" in run.stdout + run.stderr
+
+
+def test_teardown_needs_a_confirmation(runs: Runs) -> None:
+    run = runs("teardown")
+    assert run.returncode == 2
+    assert "confirm_destroy" in run.stdout + run.stderr
+    assert len(ask(runs.endpoint, "resources")) > 50
+    run = runs("teardown", "--extra-vars", '{"confirm_destroy": ["gym-staging"]}')
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert not ask(runs.endpoint, "resources")
+
+
+def test_no_secret_is_in_a_log_or_in_a_file(runs: Runs) -> None:
+    # All that is said at -vvv is among them.
+    assert "task path: " in runs.logs
+    assert PLANTED not in runs.logs
+    built = list((runs.directory / "build").glob("*.yml"))
+    assert len(built) > 8
+    assert not [path.name for path in built if PLANTED in path.read_text()]
+
+
+def test_a_secret_that_is_planted_would_be_found(runs: Runs) -> None:
+    """The search above can fail: the store gives out what was planted."""
+    assert SecretStore(runs.directory / "state").get("database/application") == PLANTED

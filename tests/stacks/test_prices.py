@@ -1,0 +1,64 @@
+"""The stacks of all environments are priced whole, on every kind of compute, and are within their budgets."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+from ansible_collections.gym.platform.plugins.module_utils.aws_price import Quote
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_report import Pricing
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import parse
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage import usage
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import parse as parse_template
+
+from tests.project import ROOT, load
+from tests.stacks.golden import ENVIRONMENTS, GOLDEN, VARIANTS
+
+TABLE = parse((ROOT / "collections/ansible_collections/gym/platform/prices/aws.yml").read_text(encoding="utf-8"))
+# What no template tells, in the words of the report.
+UNKNOWABLE = ("recovery points of buckets", "what is restored is billed", "container insights are billed")
+
+
+def noun(name: str, of: str) -> Any:
+    """Return a noun of an environment; a variant is production on another kind of compute."""
+    environment = name if name in ENVIRONMENTS else "production"
+    return load(ROOT / "inventories" / environment / "group_vars/all" / f"{of}.yml")[of]
+
+
+@functools.cache
+def quoted(name: str) -> Quote:
+    """Price an environment or a variant."""
+    platform, cost = noun(name, "platform"), noun(name, "cost")
+    pricing = Pricing(TABLE, usage(cost.get("usage")), platform["region"], len(platform["zones"]), 0)
+    directories = [GOLDEN / name] if name in ENVIRONMENTS else [GOLDEN / "production", GOLDEN / name]
+    files = {path.stem: path for directory in directories for path in directory.glob("*.yml")}
+    return pricing.of_stacks({s: (parse_template(p.read_text(encoding="utf-8")), {}) for s, p in sorted(files.items())})
+
+
+@pytest.mark.parametrize("name", [*ENVIRONMENTS, *VARIANTS])
+def test_nothing_is_without_a_price_but_what_nobody_can_know(name: str) -> None:
+    found = quoted(name)
+    assert len(found.resources) > 100
+    assert [item for item in found.unpriced() if not item["reason"].startswith(UNKNOWABLE)] == []
+    assert {capability for capability, monthly in found.by_capability().items() if monthly == 0} == {"budget"}
+
+
+@pytest.mark.parametrize("name", [*ENVIRONMENTS, *VARIANTS])
+def test_an_environment_is_within_its_budget(name: str) -> None:
+    assert 0 < quoted(name).monthly <= noun(name, "cost")["monthly_budget_usd"]
+
+
+def test_every_capability_is_at_least_as_dear_in_production() -> None:
+    staging, production = (quoted(name).by_capability() for name in ("staging", "production"))
+    assert {name for name in staging if staging[name] > production[name]} == set()
+    assert sum(staging.values()) < sum(production.values())
+
+
+@pytest.mark.parametrize("name", ["production", *VARIANTS])
+def test_spot_saves_something_in_production_and_off_peak_where_services_are_scheduled(name: str) -> None:
+    savings = quoted(name).savings()
+    assert savings["spot"] > 0
+    assert savings["reservable"] > 0
+    if name == "production":
+        assert savings["off_peak"] > 0
