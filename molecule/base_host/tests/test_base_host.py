@@ -249,6 +249,23 @@ def test_a_session_leaves_no_core_dump(first: Host) -> None:
     assert first.check_output("ulimit -H -c") == "0"
 
 
+@pytest.mark.parametrize("directory", ["/dev/shm", "/tmp", "/var/log", "/var/tmp"])  # noqa: S108 - on the host
+def test_nothing_is_run_from_where_services_write(first: Host, directory: str) -> None:
+    program = f"{directory}/molecule-program"
+    first.check_output("install --mode=0755 /usr/bin/true %s", program)
+    refused = first.run(program)
+    first.check_output("rm %s", program)
+    assert refused.rc == 126
+    assert "Permission denied" in refused.stderr
+
+
+def test_a_program_that_somebody_brings_along_gives_nobody_more_rights(first: Host) -> None:
+    first.check_output("install --mode=4755 /usr/bin/id /home/molecule-id")
+    said = first.run("setpriv --reuid=nobody --regid=nogroup --clear-groups /home/molecule-id -un")
+    first.check_output("rm /home/molecule-id")
+    assert said.stdout.strip() == "nobody"
+
+
 def test_no_unit_has_failed(first: Host) -> None:
     assert first.check_output("systemctl --failed --no-legend --plain") == ""
 

@@ -151,6 +151,23 @@ def test_a_use_is_refused_on_every_node_what_is_not_its_own(cluster: Cluster) ->
         assert {command: answer for command, answer in answers.items() if not answer.startswith("NOPERM")} == {}
 
 
+def test_the_audit_counts_the_keys_of_primaries_and_of_replicas(cluster: Cluster) -> None:
+    node = cluster.primaries()[0]
+    key = cluster.key_on(node, "session:for-ever-")
+    # The answer to WAIT is the number of replicas that have the key.
+    assert cluster.talk("administrator", node.address, f"SET {key} 1", "WAIT 1 5000") == ["OK", "1"]
+    counted = {}
+    try:
+        for address, host in cluster.hosts.items():
+            host.check_output("systemctl start redis-ttl-audit.service")
+            metrics = host.check_output("cat /var/lib/prometheus/node-exporter/redis_ttl.prom")
+            counted[address] = 'redis_ttl_policy_violations{use="sessions",kind="no_ttl"} 1' in metrics
+    finally:
+        cluster.talk("administrator", node.address, f"DEL {key}")
+    holders = {node.address} | {one.address for one in cluster.nodes() if one.follows == node.address}
+    assert {address for address, found in counted.items() if found} == holders
+
+
 def test_a_killed_primary_is_replaced_and_the_others_go_on(cluster: Cluster) -> None:
     lost, other, _ = cluster.primaries()
     heir = next(node.address for node in cluster.nodes() if node.follows == lost.address)
