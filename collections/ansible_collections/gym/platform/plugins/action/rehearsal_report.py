@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "failure": {"type": "str", "default": ""},
     "found": {"type": "dict", "required": True},
     "checkov": {"type": "str", "default": ""},
+    "accepted": {"type": "list", "elements": "dict", "default": []},
 }
 
 
@@ -50,15 +52,25 @@ def taken(steps: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], fail
     return found
 
 
-def posture(output: str) -> dict[str, Any]:
-    """Return how many checks passed, and those that did not. Raises ValueError for what is no JSON."""
+def posture(output: str, accepted: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """Return how many checks passed, and those that did not, with the reason for which that is accepted.
+
+    Raises ValueError for what is no JSON.
+    """
     if not output.strip():
         return {}
     found = json.loads(output)
-    failed = [
-        {"check": item["check_id"], "resource": item["resource"], "name": item["check_name"]}
-        for item in found.get("results", {}).get("failed_checks", [])
-    ]
+    failed = []
+    for item in found.get("results", {}).get("failed_checks", []):
+        place = f"{item['resource']} @{Path(item['file_path']).stem}"
+        reasons = [
+            one["reason"]
+            for one in accepted
+            if one["check"] == item["check_id"]
+            and fnmatchcase(place, one["resource"] if " @" in one["resource"] else f"{one['resource']} @*")
+        ]
+        told = {"check": item["check_id"], "resource": item["resource"], "name": item["check_name"]}
+        failed.append({**told, "reason": " ".join(reasons)})
     return {"passed": found.get("summary", {}).get("passed", 0), "failed": failed}
 
 
@@ -75,7 +87,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         steps = taken(options["steps"], task_vars or {}, options["failure"])
         now = datetime.now(UTC)
         try:
-            found = {**options["found"], "posture": posture(options["checkov"])}
+            found = {**options["found"], "posture": posture(options["checkov"], options["accepted"])}
         except ValueError as error:
             raise AnsibleActionFail(f"What checkov wrote is no JSON: {error}.") from error
         moment, elapsed = f"{now:%Y-%m-%d %H:%M:%S} UTC", time.time() - options["begun"]

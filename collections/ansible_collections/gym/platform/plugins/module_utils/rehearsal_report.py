@@ -88,9 +88,11 @@ def _price(price: Mapping[str, Any]) -> str:
 def _posture(posture: Mapping[str, Any]) -> str:
     if not posture:
         return ""
-    findings = [(item["check"], item["resource"], item["name"]) for item in posture.get("failed", [])]
+    findings = [
+        (item["check"], item["resource"], item["name"], item["reason"] or "none") for item in posture.get("failed", [])
+    ]
     head = f"<h2>Posture</h2><p>checkov: {posture.get('passed', 0)} checks passed, {len(findings)} failed.</p>"
-    return head + _table("", ("check", "resource", "what it wants"), findings)
+    return head + _table("", ("check", "resource", "what it wants", "why that is accepted"), findings)
 
 
 def _kept(kept: Mapping[str, Iterable[str]]) -> list[str]:

@@ -49,6 +49,11 @@ options:
     description: The output of checkov as JSON.
     type: str
     default: ""
+  accepted:
+    description: Checks that a resource may fail, each with C(check), C(resource) (a pattern) and C(reason).
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description: Writes nothing.

@@ -38,13 +38,29 @@ def test_steps_are_told_up_to_the_first_that_failed(variables: Any, passed: list
     assert found[-1].get("message", "") == message
 
 
-def test_checkov_is_read() -> None:
-    failed = {"check_id": "CKV_1", "resource": "AWS::S3::Bucket.Logs", "check_name": "Log access", "guideline": "x"}
-    told = posture(json.dumps({"summary": {"passed": 7}, "results": {"failed_checks": [failed]}}))
-    assert told == {
-        "passed": 7,
-        "failed": [{"check": "CKV_1", "resource": "AWS::S3::Bucket.Logs", "name": "Log access"}],
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        ("AWS::S3::Bucket.L*", "It would log itself."),
+        ("AWS::S3::Bucket.* @storage", "It would log itself."),
+        ("AWS::S3::Bucket.* @storage_dr", ""),
+        ("AWS::S3::Bucket.Other", ""),
+    ],
+)
+def test_checkov_is_read_with_the_reasons_for_what_it_may_find(resource: str, reason: str) -> None:
+    failed = {
+        "check_id": "CKV_1",
+        "resource": "AWS::S3::Bucket.Logs",
+        "check_name": "Log access",
+        "file_path": "/storage.yml",
     }
+    output = json.dumps({"summary": {"passed": 7}, "results": {"failed_checks": [failed]}})
+    accepted = [{"check": "CKV_1", "resource": resource, "reason": "It would log itself."}]
+    told = {"check": "CKV_1", "resource": "AWS::S3::Bucket.Logs", "name": "Log access", "reason": reason}
+    assert posture(output, accepted) == {"passed": 7, "failed": [told]}
+
+
+def test_what_is_no_output_of_checkov_is_an_error() -> None:
     assert posture("") == {}
     with pytest.raises(ValueError, match="Expecting value"):
         posture("no JSON")
@@ -63,7 +79,10 @@ def report(passed: bool = True) -> dict[str, Any]:
             "unreadable": ["AWS::EC2::Route"],
             "kept": {"queue": ["Jobs"]},
             "price": {"monthly": 5.5, "capabilities": {"queue": 5.5}},
-            "posture": {"passed": 7, "failed": [{"check": "CKV_1", "resource": "Jobs", "name": "Encrypt"}]},
+            "posture": {
+                "passed": 7,
+                "failed": [{"check": "CKV_1", "resource": "Jobs", "name": "Encrypt", "reason": ""}],
+            },
             "stack_seconds": {"gym-queue": 0.5},
         },
     )
