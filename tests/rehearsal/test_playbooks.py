@@ -57,6 +57,16 @@ def test_check_mode_plans_and_changes_nothing(runs: Runs) -> None:
     assert not ask(runs.endpoint, "resources")
 
 
+def test_what_passes_the_budget_is_refused(runs: Runs) -> None:
+    cost = yaml.safe_load((ROOT / "inventories/staging/group_vars/all/cost.yml").read_text())["cost"]
+    little = runs.directory / "little.yml"
+    little.write_text(yaml.safe_dump({"cost": {**cost, "monthly_budget_usd": 5}}))
+    run = runs("provision", "--extra-vars", f"@{little}")
+    assert run.returncode == 2
+    assert "cost.monthly_budget_usd is 5: raise the budget" in " ".join((run.stdout + run.stderr).split())
+    assert not ask(runs.endpoint, "resources")
+
+
 def test_provision_applies_with_all_that_is_logged(runs: Runs) -> None:
     run = runs("provision", "-vvv")
     assert run.returncode == 0, run.stdout[-3000:]

@@ -22,7 +22,8 @@ from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Pro
 from botocore.stub import ANY, Stubber
 
 TAGS = {"platform": "gym", "environment": "test", "managed-by": "gym.platform.aws_stacks"}
-NOW = datetime.now(UTC)
+# What a run causes happens after it began, however long the tests before it took.
+NOW = datetime.now(UTC) + timedelta(hours=1)
 Document = dict[str, Any]
 REQUEST = (
     "StackName",
@@ -431,7 +432,7 @@ def test_a_failure_names_the_resource_the_reason_and_what_is_left() -> None:
     cloud.events(
         event("Route", "CREATE_FAILED", "Resource creation cancelled", "AWS::EC2::Route"),
         event("Vpc", "CREATE_FAILED", "The maximum number of VPCs has been reached.", "AWS::EC2::VPC"),
-        event("Vpc", "CREATE_FAILED", "an older run", "AWS::EC2::VPC", age=900),
+        event("Vpc", "CREATE_FAILED", "an older run", "AWS::EC2::VPC", age=7200),
     )
     with asked(cloud, {"network": NETWORK, "database": DATABASE}) as stacks:
         outcome = stacks.apply(stacks.plan())
