@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import ask
 from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore
+from ansible_collections.gym.platform.tests.unit.aws_pricing import usd
 
 from tests.rehearsal.conftest import ROOT
 
@@ -54,6 +55,7 @@ def test_check_mode_plans_and_changes_nothing(runs: Runs) -> None:
     run = runs("provision", "--check", "--diff")
     assert run.returncode == 0, run.stdout
     assert "+ Vpc  AWS::EC2::VPC" in run.stdout
+    assert "monthly price: 0.00 -> " in run.stdout
     assert not ask(runs.endpoint, "resources")
 
 
@@ -63,7 +65,7 @@ def test_what_passes_the_budget_is_refused(runs: Runs) -> None:
     little.write_text(yaml.safe_dump({"cost": {**cost, "monthly_budget_usd": 5}}))
     run = runs("provision", "--extra-vars", f"@{little}")
     assert run.returncode == 2
-    assert "cost.monthly_budget_usd is 5: raise the budget" in " ".join((run.stdout + run.stderr).split())
+    assert "cost.monthly_budget_usd of 5.00: raise the budget" in " ".join((run.stdout + run.stderr).split())
     assert not ask(runs.endpoint, "resources")
 
 
@@ -78,6 +80,21 @@ def test_a_second_run_changes_nothing(runs: Runs) -> None:
     assert run.returncode == 0
     assert "Nothing to change: everything is as described." in run.stdout
     assert "changed=0" in run.stdout
+    assert "USD (+0.00), budget" in run.stdout
+
+
+def test_the_plan_of_one_record_shows_what_it_does_to_the_price(runs: Runs) -> None:
+    database = yaml.safe_load((ROOT / "inventories/staging/group_vars/all/database.yml").read_text())["database"]
+    assert database["memory_mb"] == 4096
+    smaller = runs.directory / "smaller.yml"
+    smaller.write_text(yaml.safe_dump({"database": {**database, "memory_mb": 2048}}))
+    run = runs("plan", "--extra-vars", f"@{smaller}")
+    assert run.returncode == 0, run.stdout[-3000:]
+    # A medium instance is half of a large one, and a small one a quarter; the primary has a standby.
+    saved = 730 * usd("rds_instance_hour", "db.t4g") / 4
+    assert f"{-2 * saved:,.2f}  database.Shard1Primary (AWS::RDS::DBInstance)" in run.stdout
+    assert f"{-saved:,.2f}  database.Shard1Replica1 (AWS::RDS::DBInstance)" in run.stdout
+    assert f"USD ({-3 * saved:,.2f}), budget" in run.stdout
 
 
 def test_drift_ends_with_two_and_names_it(runs: Runs) -> None:

@@ -1,7 +1,8 @@
-"""Plan, apply, compare or delete an environment's stacks, and tell how far each of them is."""
+"""Read, plan, apply, compare or delete an environment's stacks, and tell how far each of them is."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -29,8 +30,9 @@ except ImportError as error:
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["planned", "applied", "drift", "absent"], "default": "applied"},
+    "state": {"type": "str", "choices": ["read", "planned", "applied", "drift", "absent"], "default": "applied"},
     "directory": {"type": "path"},
+    "live": {"type": "path"},
     "stacks": {"type": "list", "elements": "str", "default": []},
     "platform": {"type": "str", "required": True},
     "environment": {"type": "str", "required": True},
@@ -65,6 +67,19 @@ def complaint(outcome: Outcome) -> str:
     if outcome.done:
         parts.append(f"Done: {', '.join(sorted(outcome.done))}.")
     return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
+
+
+def write_live(templates: Mapping[str, Mapping[str, Any]], file: str | None) -> dict[str, str]:
+    """Write templates by the names of their stacks, if a file is asked for. Raises StackError where that cannot be."""
+    if file is None:
+        return {}
+    path = Path(file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(templates, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"live is '{path}', which cannot be written: {error.strerror}.") from error
+    return {"live": file}
 
 
 def drift_text(found: Mapping[str, Any]) -> str:
@@ -125,10 +140,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {**found, "changed": False, "outputs": stacks.outputs(), "text": drift_text(found)}
         if state == "absent":
             plan, act = stacks.destroy(options["stacks"])
-        else:
-            plan = stacks.plan()
-            act = lambda: stacks.apply(plan)  # noqa: E731  the same two things as above
-        return self._carry_out(stacks, plan, act, only_plan=state == "planned")
+            return self._carry_out(stacks, plan, act, only_plan=False)
+        if state == "read":
+            live = write_live(stacks.read_templates(), options["live"])
+            return {**live, "changed": False, "outputs": stacks.outputs()}
+        plan = stacks.plan()
+        live = write_live(stacks.before, options["live"])
+        return live | self._carry_out(stacks, plan, lambda: stacks.apply(plan), only_plan=state == "planned")
 
     def _carry_out(
         self, stacks: Stacks, plan: stack_plan.Plan, act: Callable[[], Outcome], only_plan: bool

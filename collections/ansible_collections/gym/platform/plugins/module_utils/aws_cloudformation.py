@@ -174,6 +174,17 @@ class Stacks:
             )
         return live
 
+    def read_templates(self) -> Mapping[str, Mapping[str, Any]]:
+        """Read the stacks with their templates; one that never came to be has none."""
+        lives = {name: live for name, live in self.read().items() if live.status not in VOID}
+        self._before = self._each(lives, lambda _, live: self._body(live))
+        return self._before
+
+    @property
+    def before(self) -> Mapping[str, Mapping[str, Any]]:
+        """The templates of the stacks as they were read, before anything is changed."""
+        return self._before
+
     def outputs(self) -> dict[str, dict[str, str]]:
         """Return the outputs of all stacks."""
         return {name: dict(live.outputs) for name, live in sorted(self._live.items())}
@@ -201,10 +212,8 @@ class Stacks:
 
     def plan(self) -> Plan:
         """Work out what apply would change. Raises StackError when an output would go that another stack needs."""
-        self.read()
+        lives = self.read_templates()
         self._name_literally()
-        lives = {name: live for name, live in self._live.items() if live.status not in VOID}
-        self._before = self._each(lives, lambda _, live: self._body(live))
         self._refuse_missing_outputs()
         plans: dict[str, StackPlan] = {}
         moving: set[Need] = set()

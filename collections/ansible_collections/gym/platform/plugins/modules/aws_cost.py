@@ -45,6 +45,11 @@ options:
     description: Values of parameters that the templates leave open.
     type: dict
     default: {}
+  before:
+    description:
+      - The templates of the stacks as they are, as C(live) of M(gym.platform.aws_stacks) writes them. RV(text) and
+        RV(plan) then say what going from these to O(templates) does to the price. Without a stack in it, all is new.
+    type: path
   reports:
     description: Where the report is written, as JSON and as a page. Without it, there is none.
     type: path
@@ -58,6 +63,7 @@ attributes:
     description: Nothing but reports is written, and they are no change of the environment.
 author: The gym platform's engineers (@gym)
 seealso:
+  - module: gym.platform.aws_stacks
   - module: gym.platform.aws_prices
 """
 
@@ -98,8 +104,18 @@ unpriced:
   type: list
   elements: dict
   sample: [{"stack": "compute", "resource": "Cluster", "type": "AWS::ECS::Cluster", "reason": "…"}]
+plan:
+  description: The price before and after with every resource that changes it, in US dollars a month.
+  returned: with O(before)
+  type: dict
+  sample: {"before": 1838.96, "after": 2158.98, "difference": 320.02, "changes": []}
+refusal:
+  description: Why the plan is to be refused unless somebody confirms it; empty where it keeps to the budget, or saves.
+  returned: with O(before)
+  type: str
+  sample: "The plan brings the environment to 5,012.40 USD a month, 512.40 above its budget…"
 text:
-  description: The same as a table.
+  description: The same as a table; with O(before), what changes, resource by resource, and the sum before and after.
   returned: success
   type: str
 files:
@@ -112,11 +128,19 @@ files:
 
 import datetime
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.aws_price import Quote
-from ansible_collections.gym.platform.plugins.module_utils.aws_price_report import Pricing, page, text
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_report import (
+    PlanPrice,
+    Pricing,
+    page,
+    plan_price,
+    text,
+)
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import TableError, parse
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_template import read_directory
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage import UsageError, usage
@@ -137,6 +161,19 @@ def write(found: Quote, budget: float, environment: str, directory: Path, now: d
     return [str(path) for path in files]
 
 
+def compared(pricing: Pricing, file: Path, given: Mapping[str, Any], after: Quote) -> PlanPrice:
+    """Compare the live templates in a file with what is planned; both have the same values of parameters.
+
+    Raises TemplateError for what is no such file.
+    """
+    try:
+        live = json.loads(file.read_text(encoding="utf-8"))
+        before = pricing.of_stacks({name: (body, given) for name, body in live.items()})
+    except (ValueError, AttributeError, KeyError) as error:
+        raise TemplateError(f"before is '{file}', which aws_stacks has not written: it has no templates.") from error
+    return plan_price(pricing, before if live else None, after, confirmed=False)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -149,6 +186,7 @@ def main() -> None:
             "budget_usd": {"type": "float", "required": True},
             "usage": {"type": "dict", "default": {}},
             "parameters": {"type": "dict", "default": {}},
+            "before": {"type": "path"},
             "reports": {"type": "path"},
         },
         supports_check_mode=True,
@@ -160,6 +198,9 @@ def main() -> None:
         pricing = Pricing(table, usage(options["usage"]), options["region"], options["zones"], budget)
         templates = read_directory(Path(options["templates"]), options["parameters"], options["region"])
         found = pricing.quote(templates)
+        plan = None
+        if options["before"]:
+            plan = compared(pricing, Path(options["before"]), options["parameters"], found)
         files = []
         if options["reports"] and not module.check_mode:
             now = datetime.datetime.now(datetime.UTC)
@@ -168,7 +209,9 @@ def main() -> None:
         module.fail_json(msg=str(error))
     record = found.record()
     shown = {key: record[key] for key in ("monthly", "capabilities", "savings", "unpriced")}
-    module.exit_json(changed=False, text=text(found, budget), files=files, **shown)
+    if plan:
+        shown |= {"plan": plan.record, "refusal": plan.refusal or ""}
+    module.exit_json(changed=False, text=plan.text if plan else text(found, budget), files=files, **shown)
 
 
 if __name__ == "__main__":

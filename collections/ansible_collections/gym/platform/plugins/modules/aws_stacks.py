@@ -5,7 +5,7 @@
 
 DOCUMENTATION = r"""
 module: aws_stacks
-short_description: Plan, apply, compare or delete all of an environment's CloudFormation stacks
+short_description: Read, plan, apply, compare or delete all of an environment's CloudFormation stacks
 description:
   - Takes a directory of templates, one for each capability, and works on all of their stacks at the same time.
   - A template's parameter without a default that is named after another stack's output (C(NetworkVpcId) after C(VpcId)
@@ -20,17 +20,24 @@ description:
 options:
   state:
     description:
+      - V(read) only reads the stacks.
       - V(planned) only works out the changes; V(applied) carries them out.
       - V(drift) compares what is there with what was applied.
       - V(absent) deletes the stacks, those first that nobody needs any more.
     type: str
-    choices: [planned, applied, drift, absent]
+    choices: [read, planned, applied, drift, absent]
     default: applied
   directory:
     description:
       - The rendered templates, C(<capability>.yml) each. Needed to plan and to apply.
       - C(Metadata.Platform.Region) puts a stack into another region; C(Metadata.Platform.Stateful) lists logical ids
         that hold data, beside those that do by their type.
+    type: path
+  live:
+    description:
+      - A file for the templates of the stacks as they are before anything is changed, as JSON by C(<capability>), which
+        the O(gym.platform.aws_cost#module:before) of a price is. Written by V(read), V(planned) and V(applied), in
+        check mode as well.
     type: path
   stacks:
     description: Only these stacks, by the names of their templates; without it, all of them.
@@ -113,7 +120,7 @@ RETURN = r"""
 plan:
   description: What will be changed, or was to be.
   type: dict
-  returned: unless O(state=drift)
+  returned: O(state=planned), O(state=applied) and O(state=absent)
   contains:
     changes:
       description: One record for each resource.
@@ -142,11 +149,15 @@ refused:
   description: What the plan would destroy although nobody confirmed it.
   type: list
   elements: str
-  returned: unless O(state=drift)
+  returned: O(state=planned), O(state=applied) and O(state=absent)
 text:
   description: The plan, or the drift, to be read.
   type: str
-  returned: always
+  returned: unless O(state=read)
+live:
+  description: The file with the templates of the stacks as they were before.
+  type: str
+  returned: when O(live) is given, for V(read), V(planned) and V(applied)
 applied:
   description: What was really changed, as the records of a plan.
   type: list

@@ -180,6 +180,19 @@ def test_what_is_as_described_needs_two_calls_a_stack() -> None:
         assert stacks.plan().empty
 
 
+def test_templates_are_read_as_they_are_without_a_plan() -> None:
+    cloud = Cloud().stacks(live("network"), live("database", "ROLLBACK_COMPLETE")).template(NETWORK)
+    with asked(cloud, {}) as stacks:
+        assert stacks.read_templates() == stacks.before == {"network": NETWORK}
+
+
+def test_a_plan_keeps_the_templates_as_they_were() -> None:
+    cloud = Cloud().stacks(live("network", VpcId="vpc-1")).template(NETWORK)
+    with asked(cloud, {"network": NETWORK, "database": DATABASE}) as stacks:
+        stacks.plan()
+        assert stacks.before == {"network": NETWORK}
+
+
 @pytest.mark.parametrize(
     ("raw", "action", "certain"),
     [

@@ -105,6 +105,40 @@ def test_the_module_writes_a_report_that_says_the_same(options: dict[str, Any]) 
     assert f"{MONTHLY:.2f} USD a month" in shown
 
 
+@pytest.mark.parametrize(
+    ("live", "before", "refused"),
+    [
+        # An environment that is not there yet, that is as described, and that gets cheaper.
+        ([], 0, True),
+        (["network"], MONTHLY, False),
+        (["network", "egress"], 2 * MONTHLY, False),
+    ],
+)
+def test_with_live_templates_the_module_tells_the_difference(
+    options: dict[str, Any], tmp_path: Path, live: list[str], before: float, refused: bool
+) -> None:
+    (tmp_path / "live.json").write_text(json.dumps(dict.fromkeys(live, parse(GATEWAY))))
+    found = answer(aws_cost.main, **{**options, "before": str(tmp_path / "live.json"), "budget_usd": 1})
+    expected = {"before": before, "after": MONTHLY, "difference": MONTHLY - before}
+    assert {key: found["plan"][key] for key in expected} == pytest.approx(expected)
+    assert f"monthly price: {before:.2f} -> {MONTHLY:.2f} USD ({MONTHLY - before:+.2f})" in found["text"]
+    assert bool(found["refusal"]) is refused
+
+
+@pytest.mark.parametrize("content", ["no json", "[]", '{"network": {}}', '{"network": []}'])
+def test_what_is_no_file_of_live_templates_is_one_sentence(
+    options: dict[str, Any], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "live.json").write_text(content)
+    found = answer(aws_cost.main, **{**options, "before": str(tmp_path / "live.json")})
+    assert found["failed"]
+    assert "live.json', which aws_stacks has not written: it has no templates." in found["msg"]
+
+
+def test_without_them_there_is_no_plan(options: dict[str, Any]) -> None:
+    assert not {"plan", "refusal"} & set(answer(aws_cost.main, **options))
+
+
 def test_check_mode_writes_no_report(options: dict[str, Any]) -> None:
     found = answer(aws_cost.main, check=True, **options)
     assert found["monthly"] == MONTHLY

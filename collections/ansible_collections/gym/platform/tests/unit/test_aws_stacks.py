@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,22 @@ def test_drift_reads_like_a_plan() -> None:
         "arn:aws:s3:::x  belongs to the environment by its tags, and to no stack",
     ]
     assert aws_stacks.drift_text({"drifted": [], "strangers": []}) == "No drift: everything is as it was applied.\n"
+
+
+def test_live_templates_are_written_over_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "build/live.json"
+    for templates in ({"network": {"Resources": {}}, "queue": {"Resources": {}}}, {}):
+        assert aws_stacks.write_live(templates, str(file)) == {"live": str(file)}
+        assert json.loads(file.read_text()) == templates
+
+
+def test_no_file_is_written_that_nobody_asks_for() -> None:
+    assert aws_stacks.write_live({"network": {}}, None) == {}
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
+        aws_stacks.write_live({}, str(tmp_path))
 
 
 def test_the_documented_options_are_those_that_are_taken() -> None:
