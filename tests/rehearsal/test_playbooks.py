@@ -46,6 +46,11 @@ def names(generated: list[dict[str, str]]) -> list[str]:
     return [*authority, *(one["name"] for one in generated if one["kind"] != "certificate_authority")]
 
 
+def reports(kind: str = "*") -> set[Path]:
+    """List staging's reports, those of earlier runs as well: a playbook writes them beside the others."""
+    return {path for path in (ROOT / "reports/staging").glob(f"{kind}/**/*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def runs(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(endpoint, tmp_path_factory.mktemp("runs"))
@@ -128,13 +133,22 @@ def test_teardown_needs_a_confirmation(runs: Runs) -> None:
     assert not ask(runs.endpoint, "resources")
 
 
+def test_the_cost_is_reported(runs: Runs) -> None:
+    before = reports("cost")
+    assert runs("cost").returncode == 0
+    assert {path.suffix for path in reports("cost") - before} == {".html", ".json"}
+
+
 def test_no_secret_is_in_a_log_or_in_a_file(runs: Runs) -> None:
     # All that is said at -vvv is among them.
     assert "task path: " in runs.logs
     assert PLANTED not in runs.logs
     built = list((runs.directory / "build").glob("*.yml"))
     assert len(built) > 8
-    assert not [path.name for path in built if PLANTED in path.read_text()]
+    live = runs.directory / "live.json"
+    reported = reports()
+    assert reported
+    assert not [path for path in (*built, live, *reported) if PLANTED in path.read_text()]
 
 
 def test_a_secret_that_is_planted_would_be_found(runs: Runs) -> None:
