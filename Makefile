@@ -62,7 +62,7 @@ prove: molecule up $(SERVICE) ## the long proofs: roles by Molecule, broken loca
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
+molecule: $(VENV) controller ## test all roles on six shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
 
 molecule-down: $(VENV) controller ## remove Molecule's hosts
