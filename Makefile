@@ -71,7 +71,7 @@ rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of th
 rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
-molecule: $(VENV) controller ## test all roles on three shared hosts, or one: make molecule ROLE=redis
+molecule: $(VENV) controller ## test all roles on six shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
 
 molecule-down: $(VENV) controller ## remove Molecule's hosts

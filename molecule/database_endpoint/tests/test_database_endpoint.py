@@ -19,7 +19,7 @@ PATRONICTL = "patronictl -c /etc/patroni/config.yml"
 
 
 class Endpoint:
-    """The first host, which has the endpoint, and all hosts, which are nodes of the database."""
+    """The second host, which has the endpoint, and all hosts, which are nodes of the database."""
 
     def __init__(self, inventory: str) -> None:
         runner = AnsibleRunner(inventory)
@@ -28,7 +28,7 @@ class Endpoint:
             name: testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         }
         self.addresses = {name: str(runner.get_variables(name)["ansible_host"]) for name in names}
-        self.host = self.nodes[names[0]]
+        self.host = self.nodes[names[1]]
 
     def sql(self, port: int, *statements: str, user: str = "gym_app", sslmode: str = "verify-full") -> tuple[int, str]:
         """Ask the endpoint as a service does, by the name that stands in the nodes' certificates."""
