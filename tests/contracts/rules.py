@@ -18,6 +18,7 @@ from tests.project import Role, load
 REQUIRED_FILES = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
 # What a role can be asked for: to configure a machine, or to declare its stacks on a cloud.
 ENTRIES = ("main", "declare")
+IMPORT = "ansible.builtin.import_tasks"
 SCENARIO_FILES = ("molecule.yml", "converge.yml")
 MAXIMUM_LINES = 80
 COMMANDS = {"command", "shell", "raw", "script"}
@@ -190,6 +191,16 @@ def tasks_have_no_jinja_blocks(role: Role) -> Iterator[str]:
     for path in sorted((role.path / "tasks").glob("*.yml")):
         if "{%" in path.read_text(encoding="utf-8"):
             yield f"{role.name}/tasks/{path.name} has a Jinja block"
+
+
+def what_may_be_away_is_not_fatal(role: Role) -> Iterator[str]:
+    """ansible.cfg sets any_errors_fatal, which ends a run even where ignore_unreachable says that it goes on."""
+    tasks = list(role.tasks())
+    imports = {f"{role.name}/tasks/{task.get(IMPORT)}": task for _, task in tasks if IMPORT in task}
+    for file, task in tasks:
+        fatal = task.get("any_errors_fatal", imports.get(file, {}).get("any_errors_fatal", True))
+        if task.get("ignore_unreachable") and fatal is not False:
+            yield f"{file}: '{task.get('name')}' has ignore_unreachable without any_errors_fatal: false"
 
 
 def scenario_is_there(role: Role, molecule: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ OF_ONE_ROLE: list[Callable[[Role], Iterator[str]]] = [
     rules.files_are_short,
     rules.commands_are_justified,
     rules.tasks_have_no_jinja_blocks,
+    rules.what_may_be_away_is_not_fatal,
 ]
 
 

@@ -112,6 +112,13 @@ BROKEN: list[tuple[Callable[[Role], Iterable[str]], str, str, str, str]] = [
     (rules.commands_are_justified, "tasks/main.yml", "      changed_when: false\n", "", "no changed_when"),
     (rules.commands_are_justified, "tasks/main.yml", "    # No module asks this program.\n", "", "no comment"),
     (rules.tasks_have_no_jinja_blocks, "tasks/main.yml", "{{ good_port }}", "{% if x %}1{% endif %}", "a Jinja block"),
+    (
+        rules.what_may_be_away_is_not_fatal,
+        "tasks/main.yml",
+        "  # No module reads this.\n",
+        "  ignore_unreachable: true\n",
+        "'Look' has ignore_unreachable without",
+    ),
     (own, "tasks/main.yml", "{{ good_port }}", "{{ other_port }}", "reads other_port of the role other"),
     (own, "tasks/main.yml", "good_port > 1", "__other_x > 1", "reads __other_x of the role other"),
     (own, "templates/good.conf.j2", "{{ __good_packages }}", "{{ __other_x }}", "reads __other_x"),
