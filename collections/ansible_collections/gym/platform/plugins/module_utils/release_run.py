@@ -1,0 +1,406 @@
+"""Carry out a release: the steps of the plan over a driver, the judgement, the way back, and the story of it all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from ansible_collections.gym.platform.plugins.module_utils import release_store
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, DriverError, Release
+from ansible_collections.gym.platform.plugins.module_utils.release_plan import (
+    Action,
+    Current,
+    Desired,
+    Pending,
+    Plan,
+    Stage,
+    Step,
+    plan,
+    share_of_green,
+    way_back,
+)
+from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeError, SmokeTest, smoke
+from ansible_collections.gym.platform.plugins.module_utils.release_store import Entry, Held, Lock, StoreError
+
+
+class Result(Enum):
+    """How a run ended."""
+
+    UNCHANGED = "unchanged"
+    LIVE = "live"
+    # Nobody noticed: the new colour had no request yet.
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+    HELD = "held"
+
+
+# What ansible-playbook ends with.
+EXIT_STATUS = {Result.UNCHANGED: 0, Result.LIVE: 0, Result.FAILED: 2, Result.ROLLED_BACK: 3, Result.HELD: 4}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found about the new colour: promote, roll_back or undecided; `record` is for the dossier."""
+
+    outcome: str
+    reason: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Judge(Protocol):
+    """Compares the colours while both have requests."""
+
+    def watch(self, colour: str, least_seconds: float, most_seconds: float, tick: Callable[[], None]) -> Judgement:
+        """Watch the colour for at least and at most so many seconds, and end at once when it has to be taken back.
+
+        Calls `tick` about once a second.
+        """
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What is the same for every target: commands, tests, times, and what an undecided judgement leads to."""
+
+    expand: Sequence[str] = ()
+    contract: Sequence[str] = ()
+    assets: Sequence[str] = ()
+    shares: Sequence[int] = (10, 50, 100)
+    smoke: Sequence[SmokeTest] = ()
+    judge_seconds: float = 60
+    bake_seconds: float = 60
+    # promote, hold or roll_back
+    inconclusive: str = "hold"
+
+
+@dataclass
+class Told:
+    """A step as it was taken, for the dossier."""
+
+    action: str
+    colour: str
+    share: int
+    time: str
+    seconds: float = 0.0
+    outcome: str = "done"
+    detail: str = ""
+
+
+@dataclass
+class Story:
+    """Everything that a run can tell afterwards."""
+
+    kind: str
+    who: str
+    begun: str
+    wanted: Release
+    result: Result = Result.UNCHANGED
+    sentence: str = ""
+    plan: Plan = field(default_factory=Plan)
+    steps: list[Told] = field(default_factory=list)
+    judgements: list[dict[str, Any]] = field(default_factory=list)
+    contracted: bool = False
+    # From the decision to take the release back until the old colour had all requests again.
+    way_back_seconds: float | None = None
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        told = {
+            "kind": self.kind,
+            "who": self.who,
+            "begun": self.begun,
+            "release": asdict(self.wanted),
+            "previous": asdict(self.plan.old) if self.plan.old else None,
+            "colour": self.plan.target,
+            "result": self.result.value,
+            "exit_status": EXIT_STATUS[self.result],
+            "sentence": self.sentence,
+            "plan": [str(step) for step in (*self.plan.back, *self.plan.steps)],
+            "steps": [asdict(step) for step in self.steps],
+            "judgements": self.judgements,
+            "contracted": self.contracted,
+            "way_back_seconds": self.way_back_seconds,
+            "seconds": round(self.seconds, 2),
+        }
+        return told
+
+
+class GivenUpError(Exception):
+    """The release has to be taken back; the message says why."""
+
+
+class HoldError(Exception):
+    """A person has to decide; the message says what about."""
+
+
+class Run:
+    """One run of the procedure against one target."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        held: Held,
+        judge: Judge,
+        procedure: Procedure,
+        *,
+        mine: Lock,
+        now: Callable[[], datetime],
+        alive: Callable[[Lock], bool | None],
+        say: Callable[[str], None],
+        must_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the parts. `must_stop` raises when nobody waits for this run any more."""
+        self._driver, self._held, self._judge, self._procedure = driver, held, judge, procedure
+        self._mine, self._now, self._alive, self._say, self._must_stop = mine, now, alive, say, must_stop
+        self._clock = time.monotonic
+        self._begun = self._clock()
+        self._story: Story
+
+    # --- what is asked for ---
+
+    def release(self, version: str, digest: str = "", *, unvoid: bool = False, only_plan: bool = False) -> Story:
+        """Bring a version to the target. Raises DriverError and StoreError while nothing has been touched yet."""
+        wanted = self._driver.resolve(version, digest)
+        self._begin("release", wanted)
+        document = self._held.read()
+        procedure = self._procedure
+        desired = Desired(
+            wanted, procedure.shares, migrates=bool(procedure.expand), publishes=bool(procedure.assets)
+        )
+        found = self._plan(desired, document.pending)
+        if found.empty:
+            return self._end(Result.UNCHANGED, f"Version {version} runs already, with these settings; nothing was done.")
+        if (when := release_store.condemned(document, wanted)) and not unvoid and not found.repair:
+            raise StoreError(
+                f"version {version} ({wanted.digest[:19]}) was rolled back at {when} and is void. Release another version,"
+                f" or say that you mean it: -e release_unvoid=true"
+            )
+        return self._carry_out(desired, found, only_plan=only_plan, unvoid=unvoid)
+
+    def rollback(self, *, confirmed: bool = False, only_plan: bool = False) -> Story:
+        """Go back to what was live before, or give an unfinished release up. Raises DriverError and StoreError."""
+        document = self._held.read()
+        if (pending := document.pending) and pending.stage is not Stage.COMMITTED and pending.live:
+            self._begin("rollback", pending.release)
+            self._story.plan = Plan((), pending.target, pending.live, way_back(pending.live, pending.target), None)
+            return self._give_up_pending(pending, only_plan=only_plan)
+        if document.pending:
+            raise StoreError(
+                f"version {document.pending.release.version} is live, but its release was interrupted near its end: finish it"
+                f" first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
+            )
+        live = self._driver.live()
+        entry = release_store.before(document, live)
+        if entry is None or entry.previous is None:
+            raise StoreError(
+                f"there is nothing to roll back to: version '{live.version if live else 'none'}' is live and replaced no"
+                " other one that is known. To release a version by its name: playbooks/deploy.yml -e release_version=<tag>"
+            )
+        if entry.contracted and not confirmed:
+            raise StoreError(
+                f"version {entry.previous.version} cannot work with the database any more: version {entry.release.version}"
+                " has contracted its schema. Release a version that can, or say that you mean it: -e rollback_confirm=true"
+            )
+        wanted = self._driver.resolve(entry.previous.version, entry.previous.digest)
+        self._begin("rollback", wanted)
+        desired = Desired(wanted, (100,), migrates=False, publishes=False, judged=False)
+        return self._carry_out(desired, self._plan(desired, document.pending), only_plan=only_plan, undone=entry)
+
+    # --- how it is done ---
+
+    def _begin(self, kind: str, wanted: Release) -> None:
+        self._begun = self._clock()
+        self._story = Story(kind, self._mine.holder, release_store.stamp(self._now()), wanted)
+
+    def _end(self, result: Result, sentence: str) -> Story:
+        self._story.result, self._story.sentence = result, sentence
+        self._story.seconds = self._clock() - self._begun
+        return self._story
+
+    def _plan(self, desired: Desired, pending: Pending | None) -> Plan:
+        self._story.plan = plan(Current(self._driver.observe(desired.release), pending), desired)
+        return self._story.plan
+
+    def _carry_out(
+        self, desired: Desired, found: Plan, *, only_plan: bool, unvoid: bool = False, undone: Entry | None = None
+    ) -> Story:
+        if only_plan:
+            return self._end(Result.UNCHANGED, "Planned: " + ", ".join(map(str, (*found.back, *found.steps))))
+        self._held.take(self._alive)
+        try:
+            # What was seen before the lock was ours may be old.
+            found = self._plan(desired, self._held.read().pending)
+            if unvoid:
+                self._held.update(lambda document: release_store.unvoid(document, desired.release))
+            return self._steps(desired.release, found, undone)
+        finally:
+            self._held.free()
+
+    def _steps(self, wanted: Release, found: Plan, undone: Entry | None) -> Story:
+        reached = Stage.TRIAL
+        exposed = False
+        try:
+            for step in found.back:
+                self._take(step, wanted, found)
+            if not found.repair:
+                self._pend(wanted, found, Stage.TRIAL)
+            for step in found.steps:
+                if step.action in (Action.CONTRACT, Action.RETIRE) and not found.repair and reached is Stage.TRIAL:
+                    self._pend(wanted, found, Stage.COMMITTED)
+                    reached = Stage.COMMITTED
+                if step.action is Action.RECORD:
+                    self._record(Result.LIVE, "", undone)
+                    continue
+                exposed |= step.action is Action.SHIFT and step.colour == found.target and bool(found.live)
+                self._take(step, wanted, found)
+        except HoldError as hold:
+            self._pend(wanted, found, Stage.HELD)
+            self._record(Result.HELD, str(hold), None)
+            return self._end(
+                Result.HELD,
+                f"Version {wanted.version} is held at its share of the requests, and both colours keep running: {hold}. Go"
+                " on with playbooks/deploy.yml and the same version, or give it up with playbooks/rollback.yml.",
+            )
+        except (DriverError, SmokeError, GivenUpError) as error:
+            if reached is Stage.COMMITTED or found.repair:
+                return self._end(
+                    Result.FAILED,
+                    f"Version {wanted.version} is live, but not everything is done: {error}. Release it again.",
+                )
+            return self._go_back(wanted, found, str(error), exposed=exposed)
+        version, old = wanted.version, found.old
+        if found.repair:
+            return self._end(Result.LIVE, f"Version {version} is whole again ({found.live}).")
+        before = f", before it {old.version}." if old else "."
+        return self._end(Result.LIVE, f"Version {version} is live ({found.target}){before}")
+
+    def _go_back(self, wanted: Release, found: Plan, reason: str, *, exposed: bool) -> Story:
+        decided = self._clock()
+        self._say(f"taken back: {reason}")
+        result = Result.ROLLED_BACK if exposed else Result.FAILED
+        serves = f"Version {found.old.version} serves as before." if found.old else "Nothing was live before."
+        try:
+            for step in way_back(found.live, found.target):
+                self._take(step, None, found)
+                if step.action is Action.SHIFT:
+                    self._story.way_back_seconds = round(self._clock() - decided, 2)
+        except DriverError as error:
+            return self._end(
+                Result.FAILED,
+                f"Version {wanted.version} has to be taken back ({reason}), and that failed: {error}. The next run of"
+                " playbooks/deploy.yml or playbooks/rollback.yml takes it back first.",
+            )
+        self._record(result, reason, None)
+        verb = "was rolled back" if exposed else "did not go live"
+        return self._end(result, f"Version {wanted.version} {verb}. {serves} {reason}")
+
+    def _give_up_pending(self, pending: Pending, *, only_plan: bool) -> Story:
+        if only_plan:
+            return self._end(Result.UNCHANGED, "Planned: " + ", ".join(map(str, self._story.plan.back)))
+        self._held.take(self._alive)
+        try:
+            for step in way_back(pending.live, pending.target):
+                self._take(step, None, self._story.plan)
+            self._record(Result.ROLLED_BACK, "given up by hand", None)
+        finally:
+            self._held.free()
+        return self._end(Result.LIVE, f"Version {pending.release.version} was given up; the {pending.live} colour serves.")
+
+    def _pend(self, wanted: Release, found: Plan, stage: Stage) -> None:
+        pending = Pending(wanted, found.target, found.live, stage)
+        self._held.update(lambda document: replace(document, pending=pending))
+
+    def _record(self, result: Result, reason: str, undone: Entry | None) -> None:
+        story = self._story
+        entry = Entry(
+            time=story.begun,
+            kind=story.kind,
+            release=story.wanted,
+            outcome=result.value,
+            reason=reason,
+            who=story.who,
+            seconds=round(self._clock() - self._begun, 1),
+            previous=story.plan.old,
+            contracted=story.contracted,
+        )
+        if undone is None:
+            self._held.update(lambda document: release_store.finish(document, entry))
+        else:
+            self._held.update(lambda document: release_store.undo(document, entry, undone))
+
+    def _take(self, step: Step, wanted: Release | None, found: Plan) -> None:
+        """Take one step and tell of it. A step without a wanted release is one of the way back."""
+        self._must_stop()
+        self._held.renew()
+        told = Told(step.action.value, step.colour, step.share, release_store.stamp(self._now()))
+        self._story.steps.append(told)
+        begun = self._clock()
+        try:
+            told.detail = self._do(step, wanted, found)
+        except (DriverError, SmokeError, GivenUpError, HoldError) as error:
+            told.outcome, told.detail = "failed", str(error)
+            raise
+        finally:
+            told.seconds = round(self._clock() - begun, 2)
+            self._say(f"{self._clock() - self._begun:6.1f} s  {step}  {told.detail if told.outcome != 'done' else ''}")
+
+    def _do(self, step: Step, wanted: Release | None, found: Plan) -> str:
+        driver, procedure = self._driver, self._procedure
+        match step.action:
+            case Action.SHIFT:
+                driver.shift(share_of_green(step.colour, step.share))
+            case Action.RETIRE:
+                driver.stop(step.colour, wanted)
+            case Action.PROVE_OLD if found.old:
+                return smoke(driver.address(step.colour), procedure.smoke, found.old.version)
+            case Action.JUDGE:
+                self._judged(step.colour, 0.0, procedure.judge_seconds)
+            case Action.BAKE:
+                self._judged(step.colour, procedure.bake_seconds, max(procedure.bake_seconds, procedure.judge_seconds))
+            case _ if wanted:
+                return self._with_release(step, wanted)
+        return ""
+
+    def _with_release(self, step: Step, wanted: Release) -> str:
+        driver, procedure = self._driver, self._procedure
+        match step.action:
+            case Action.EXPAND:
+                return driver.run("migrate", procedure.expand, wanted)
+            case Action.ASSETS:
+                return driver.run("assets", procedure.assets, wanted)
+            case Action.START:
+                driver.start(step.colour, wanted)
+            case Action.SMOKE:
+                return smoke(driver.address(step.colour), procedure.smoke, wanted.version)
+            case Action.CONTRACT:
+                said = driver.run("migrate", procedure.contract, wanted)
+                self._story.contracted = changed(said)
+                return said
+        return ""
+
+    def _judged(self, colour: str, least: float, most: float) -> None:
+        def tick() -> None:
+            self._must_stop()
+            self._held.renew()
+
+        judgement = self._judge.watch(colour, least, most, tick)
+        self._story.judgements.append({"outcome": judgement.outcome, "reason": judgement.reason, **judgement.record})
+        what = judgement.outcome if judgement.outcome != "undecided" else self._procedure.inconclusive
+        if what == "roll_back":
+            raise GivenUpError(judgement.reason)
+        if what == "hold":
+            raise HoldError(judgement.reason)
+
+
+def changed(said: str) -> bool:
+    """Tell whether a command says that it changed something: the last line of its output is a JSON object."""
+    try:
+        return bool(json.loads(said.splitlines()[-1])["changed"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        # A command that does not say so may have.
+        return True
