@@ -21,6 +21,8 @@ from typing import Any
 # The API of Docker 20.10, the oldest engine that the platform meets (Debian 12).
 API = "/v1.41"
 LABEL = "gym.platform."
+# What a container knows about itself, and what the next release reads.
+LABELS = ("service", "kind", "colour", "version", "digest", "configuration", "release")
 QUICK_SECONDS = 60
 PULL_SECONDS = 600
 SECOND_NS = 1_000_000_000
@@ -250,34 +252,20 @@ def observed(item: Record) -> dict[str, Any]:
         "status": item["Status"],
         **{
             key: labels.get(LABEL + key, "")
-            for key in (
-                "service",
-                "kind",
-                "colour",
-                "version",
-                "digest",
-                "configuration",
-                "previous_version",
-                "previous_digest",
-            )
+            for key in LABELS
         },
     }
 
 
 def creation(record: Record, secrets: Mapping[str, str]) -> dict[str, Any]:
     """Return the request that creates a container: closed, except for what the record opens."""
-    previous = record.get("previous") or {}
     inner = f"{record['inner_port']}/tcp"
     memory = record["memory_mb"] * MEBIBYTE
     request: dict[str, Any] = {
         "Image": record["image"],
         "Cmd": record["command"],
         "Env": sorted(f"{key}={value}" for key, value in {**record["environment"], **secrets}.items()),
-        "Labels": {
-            **{LABEL + key: record[key] for key in ("service", "kind", "colour", "version", "digest", "configuration")},
-            LABEL + "previous_version": previous.get("version", ""),
-            LABEL + "previous_digest": previous.get("digest", ""),
-        },
+        "Labels": {LABEL + key: record[key] for key in LABELS},
         "StopTimeout": record["stop_seconds"],
         "HostConfig": {
             "ReadonlyRootfs": True,

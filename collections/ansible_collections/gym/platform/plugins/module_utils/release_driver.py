@@ -8,7 +8,7 @@ which run once, such as a migration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -71,35 +71,42 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Request:
+    """A GET to a web service, for a smoke test."""
+
+    service: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What a service answered to a request of a smoke test."""
+    """What a service answered to a request."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
 
 
 class Address(Protocol):
     """Where one colour can be asked apart from the traffic, for smoke tests."""
 
-    def get(self, service: str, path: str) -> Answer:
-        """Return the answer of a web service. Raises DriverError when there is none."""
+    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+        """Return the answers in the order of the requests. Raises DriverError when one is not answered at all."""
 
 
 class Driver(Protocol):
     """The functions of a target. Each may be called again after an interruption, and then does only what is left."""
 
-    def observe(self, wanted: Release) -> Observation:
-        """Tell what stands in the colours and where the requests go. Changes nothing."""
+    def observe(self, wanted: Release | None) -> Observation:
+        """Tell what stands in the colours and where the requests go. Changes nothing.
+
+        Where no release is wanted, whatever stands is another one.
+        """
 
     def resolve(self, version: str, digest: str = "") -> Release:
         """Return the release that a version stands for at this moment: a tag, a digest, or both where both are known.
 
         Raises DriverError for an image that does not exist.
         """
-
-    def live(self) -> Release | None:
-        """Return what serves at this moment, None where nothing does."""
 
     def start(self, colour: str, release: Release) -> None:
         """Start the release's web services and workers in a colour and wait until all are ready.

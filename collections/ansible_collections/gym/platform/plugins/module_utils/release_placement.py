@@ -1,8 +1,7 @@
-"""What a release is: where instances stand, what is live, and what has to be done. Pure: no host, no clock, no network.
+"""Where the instances of a release stand on Docker hosts, and what a container of one is. Pure.
 
-The words: a service has two colours, blue and green. The *live* colour gets the requests, the other one is *idle*. An
-*instance* is one container. Its *configuration* is a fingerprint of everything that it was started with apart from its
-colour, so that two instances with the same fingerprint are the same release.
+An *instance* is one container. Its *configuration* is a fingerprint of everything that it was started with apart from
+its colour, so that two instances with the same fingerprint are the same release.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-BLUE, GREEN = "blue", "green"
-COLOURS = (BLUE, GREEN)
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, GREEN, Standing
+
 # A service has the ports <port>, <port> + 10, ... on a host for the instances of its blue colour; green is 50 above.
 GREEN_OFFSET = 50
 INSTANCE_STEP = 10
@@ -27,11 +26,6 @@ Record = Mapping[str, Any]
 
 class ReleaseError(ValueError):
     """The description of the services cannot be placed or is not understood."""
-
-
-def other(colour: str) -> str:
-    """Return the colour that is not this one."""
-    return GREEN if colour == BLUE else BLUE
 
 
 @dataclass(frozen=True)
@@ -120,13 +114,14 @@ class Wish:
     repository: str
     version: str
     digest: str
+    # That of the release as a whole, see release_configuration.
+    configuration: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     extra_hosts: Sequence[str] = ()
     mounts: Sequence[str] = ()
     health_command: Sequence[str] = ()
     stop_seconds: int = 30
-    migration_command: Sequence[str] = ()
 
 
 def instance(service: Record, place: Place, colour: str, wish: Wish, address: str) -> dict[str, Any]:
@@ -160,6 +155,7 @@ def instance(service: Record, place: Place, colour: str, wish: Wish, address: st
         "stop_seconds": wish.stop_seconds,
     }
     record["configuration"] = fingerprint(record, wish.secrets)
+    record["release"] = wish.configuration
     return record
 
 
@@ -169,157 +165,44 @@ def one_off(name: str, command: Sequence[str], wish: Wish) -> dict[str, Any]:
     return instance(service, Place("", 0), "", wish, "")
 
 
-def live_colour(service: Record, observed: Sequence[Record], share: int) -> str:
-    """Return the colour that serves. A web service is where its requests go; a worker is where most of it runs."""
-    if service["kind"] == "web":
-        return GREEN if share >= 50 else BLUE
-    running = [item["colour"] for item in observed if item["service"] == service["name"] and item["running"]]
-    return GREEN if running.count(GREEN) > running.count(BLUE) else BLUE
+def release_configuration(services: Sequence[Record], wish: Wish) -> str:
+    """Return the fingerprint of a release as a whole: that of its instances, wherever and however many they are."""
+    parts = [instance(service, Place("", 0), "", wish, "")["configuration"] for service in services]
+    return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
-def target_colour(live: str, live_instances: Sequence[Record], configurations: set[str]) -> str:
-    """Return the colour that the release starts.
+def wanted_instances(
+    services: Sequence[Record], hosts: Mapping[str, str], colour: str, wish: Wish
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the containers of a colour by host; those of jobs for the colour that is no colour."""
+    wanted: dict[str, list[dict[str, Any]]] = {host: [] for host in hosts}
+    for service in services:
+        if (service["kind"] == "job") == bool(colour):
+            continue
+        for place in places(service, list(hosts)):
+            wanted[place.host].append(instance(service, place, colour, wish, hosts[place.host]))
+    return wanted
 
-    The live one when all that is left of it is already what is wanted: then a missing or stopped instance is started
-    beside its siblings, with no switch. In every other case the idle one.
-    """
-    foreign = [item for item in live_instances if item["configuration"] not in configurations]
-    return other(live) if foreign else live
 
-
-@dataclass
-class Plan:
-    """Everything that a release will do, by host. Empty lists everywhere: there is nothing to do."""
-
-    version: str
-    digest: str
-    start: dict[str, list[dict[str, Any]]]
-    jobs: dict[str, list[dict[str, Any]]]
-    retire: dict[str, list[str]]
-    undo: dict[str, list[str]]
-    colours: dict[str, dict[str, Any]]
-    shift: dict[str, int]
-    backends: dict[str, list[str]]
-    previous: dict[str, str]
-    live: dict[str, str]
-    migration: list[dict[str, Any]] = field(default_factory=list)
-    smoke: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def needed(self) -> bool:
-        """Whether anything has to be done at all."""
-        return bool(self.shift) or any(any(by_host.values()) for by_host in (self.start, self.jobs, self.retire))
+def standing(
+    wanted: Mapping[str, Sequence[Record]], observed: Mapping[str, Sequence[Record]], release: str
+) -> Standing:
+    """Compare the containers of a colour that are wanted of a release with those that there are."""
+    there = {(host, item["name"]): item for host, items in observed.items() for item in items}
+    if not there:
+        return Standing.ABSENT if any(wanted.values()) else Standing.WHOLE
+    if any(item["release"] != release for item in there.values()):
+        return Standing.OTHER
+    needed = {(host, record["name"]): record for host, records in wanted.items() for record in records}
+    whole = needed.keys() == there.keys() and all(is_there(record, there[key]) for key, record in needed.items())
+    return Standing.WHOLE if whole else Standing.PART
 
 
 def is_there(record: Record, item: Record | None) -> bool:
     """Tell whether a container is what the record wants. A job's container waits, stopped, for its timer."""
-    if item is None or item["configuration"] != record["configuration"]:
+    if item is None or any(item[key] != record[key] for key in ("configuration", "release")):
         return False
     return record["kind"] == "job" or (bool(item["running"]) and item["health"] != "unhealthy")
-
-
-def plan_release(
-    services: Sequence[Record],
-    hosts: Mapping[str, str],
-    observed: Mapping[str, Sequence[Record]],
-    edges: Sequence[Mapping[str, int]],
-    wish: Wish,
-    domain: str,
-) -> Plan:
-    """Compare what runs with what is wanted, and return the steps between them.
-
-    `observed` has the containers of each host, `edges` the per cent of requests that go to green, for each front door.
-    """
-    check_ports(services)
-    shares = edges[0]
-    everything = [item for items in observed.values() for item in items]
-    current = {host: {item["name"]: item for item in items} for host, items in observed.items()}
-    plan = Plan(
-        version=wish.version,
-        digest=wish.digest,
-        start={host: [] for host in hosts},
-        jobs={host: [] for host in hosts},
-        retire={host: [] for host in hosts},
-        undo={host: [] for host in hosts},
-        colours={},
-        shift={},
-        backends={"new": [], "old": []},
-        previous=previous_release(services, everything, shares, wish),
-        live={
-            key: str((live_release(services, everything, shares) or {}).get(key, "")) for key in ("version", "digest")
-        },
-    )
-    keep: dict[str, set[str]] = {host: set() for host in hosts}
-    for service in services:
-        name = service["name"]
-        live = live_colour(service, everything, int(shares.get(name, 0)))
-        standing = places(service, list(hosts))
-
-        def records(
-            colour: str, service: Record = service, standing: Sequence[Place] = standing
-        ) -> list[tuple[str, dict[str, Any]]]:
-            return [(place.host, instance(service, place, colour, wish, hosts[place.host])) for place in standing]
-
-        of_live = [i for i in everything if i["service"] == name and i["colour"] == live and i["kind"] != "job"]
-        target = target_colour(live, of_live, {record["configuration"] for _, record in records(live)})
-        plan.colours[name] = {"live": live, "target": target, "kind": service["kind"]}
-        lists = plan.jobs if service["kind"] == "job" else plan.start
-        for host, record in records(target):
-            keep[host].add(record["name"])
-            if is_there(record, current.get(host, {}).get(record["name"])):
-                continue
-            lists[host].append({**record, "previous": plan.previous})
-            # A failed repair of the live colour leaves what serves alone; a failed new colour goes away.
-            if service["kind"] != "job" and target != live:
-                plan.undo[host].append(record["name"])
-        if service["kind"] == "web":
-            share = 100 if target == GREEN else 0
-            if any(edge.get(name) != share for edge in edges):
-                plan.shift[name] = share
-            if target != live:
-                plan.backends["old"].append(f"{name}_{live}")
-            plan.backends["new"].append(f"{name}_{target}")
-            plan.smoke.append({"name": name, "hostname": f"{service['hostname']}.{domain}", "colour": target})
-    if wish.migration_command and any(plan.start.values()):
-        plan.migration = [one_off("migration", wish.migration_command, wish)]
-    for host, names in current.items():
-        plan.retire[host] = sorted(set(names) - keep.get(host, set()))
-    return plan
-
-
-def previous_release(
-    services: Sequence[Record], observed: Sequence[Record], shares: Mapping[str, int], wish: Wish
-) -> dict[str, str]:
-    """Return version and digest that a rollback would go to, once the wish is live. Empty when there is none.
-
-    Kept on the new containers themselves, so it is as durable as they are and needs no file that can be lost. A release
-    of the same image with other settings passes on what its predecessor knew.
-    """
-    live = live_release(services, observed, shares)
-    if not live:
-        return {}
-    if live["digest"] == wish.digest:
-        return (
-            {"version": live["previous_version"], "digest": live["previous_digest"]} if live["previous_digest"] else {}
-        )
-    return {"version": live["version"], "digest": live["digest"]}
-
-
-def live_release(
-    services: Sequence[Record], observed: Sequence[Record], shares: Mapping[str, int]
-) -> dict[str, Any] | None:
-    """Return a container of the first service that gets requests, or does work, at this moment."""
-    for service in sorted(services, key=lambda service: service["kind"] != "web"):
-        live = live_colour(service, observed, int(shares.get(service["name"], 0)))
-        for item in observed:
-            if item["service"] == service["name"] and item["colour"] == live and item["running"]:
-                return dict(item)
-    return None
-
-
-def as_dictionary(plan: Plan) -> dict[str, Any]:
-    """Return the plan for a playbook."""
-    return {**asdict(plan), "needed": plan.needed}
 
 
 @dataclass(frozen=True)
@@ -340,53 +223,3 @@ def plan_containers(observed: Sequence[Record], present: Sequence[Record], absen
     remove = [name for name in absent if name in current]
     finish = [name for name in (*replace, *remove) if current[name]["kind"] == "job" and current[name]["running"]]
     return ContainerPlan(create, replace, remove, finish)
-
-
-# What a host answered to a step that has not been taken, or not on this host.
-NOT_YET: Record = {"skipped": True}
-# The steps that may fail without anybody noticing, in their order.
-BEFORE_THE_SWITCH = ("migrated", "started", "ready", "smoke")
-
-
-def problems(answers: Mapping[str, Record]) -> list[str]:
-    """Say which hosts did not do a step, and why. An answer that does not say that it went well did not go well."""
-    found = []
-    for host, answer in answers.items():
-        if answer.get("unreachable"):
-            found.append(f"{host} cannot be reached")
-        elif not answer.get("skipped") and answer.get("problem") != "":
-            found.append(f"{host}: {answer.get('problem') or answer.get('msg') or 'gave no answer'}")
-    return found
-
-
-def outcome(plan: Record, answers: Mapping[str, Mapping[str, Record]]) -> dict[str, Any]:
-    """Return what went wrong before, at and after the switch, and a sentence for the person who waits."""
-    before = next(filter(None, (problems(answers[step]) for step in BEFORE_THE_SWITCH)), [])
-    shift, after = problems(answers["shifted"]), problems(answers["stopped"])
-    wanted, live = plan["version"], plan["live"]["version"]
-    colours = ", ".join(
-        f"{name} {colour['target']}" for name, colour in plan["colours"].items() if colour["kind"] != "job"
-    )
-    if not plan["needed"]:
-        sentence = f"Version {wanted} runs already, with these settings; nothing was done."
-    elif before:
-        rest = f"Version {live} serves as before." if live else "Nothing was live before."
-        sentence = f"Version {wanted} did not go live. {rest} {'; '.join(before)}"
-        if after:
-            sentence += f" What had been started could not be taken away everywhere: {'; '.join(after)}"
-    elif shift:
-        sentence = (
-            f"The traffic could not be switched to version {wanted} everywhere: {'; '.join(shift)}."
-            " Both colours keep running; release again when this is mended."
-        )
-    elif after:
-        sentence = f"Version {wanted} is live, but the rest was not cleared away: {'; '.join(after)}"
-    else:
-        sentence = f"Version {wanted} is live ({colours})" + (f", before it {live}." if live else ".")
-    return {
-        "before": before,
-        "shift": shift,
-        "after": after,
-        "ok": not (before or shift or after),
-        "sentence": sentence,
-    }

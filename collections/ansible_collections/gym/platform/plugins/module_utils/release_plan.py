@@ -77,7 +77,8 @@ class Desired:
 
     release: Release
     shares: Sequence[int] = (10, 50, 100)
-    migrates: bool = True
+    expands: bool = True
+    contracts: bool = True
     publishes: bool = True
     judged: bool = True
 
@@ -188,7 +189,7 @@ def _from_live(observed: Observation, desired: Desired, live: str, *, unfinished
 
 def _release(observed: Observation, desired: Desired, target: str, live: str, old: Release | None) -> Plan:
     steps: list[Step] = []
-    if desired.migrates:
+    if desired.expands:
         steps.append(Step(Action.EXPAND, target))
         if live:
             steps.append(Step(Action.PROVE_OLD, live))
@@ -217,7 +218,7 @@ def _finish(pending: Pending, desired: Desired) -> Plan:
 
 
 def _end(desired: Desired, target: str) -> list[Step]:
-    contract = [Step(Action.CONTRACT, target)] if desired.migrates else []
+    contract = [Step(Action.CONTRACT, target)] if desired.contracts else []
     return [*contract, Step(Action.RETIRE, other(target)), Step(Action.RECORD, target)]
 
 

@@ -20,6 +20,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_plan import (
     Plan,
     Stage,
     Step,
+    live_colour,
     plan,
     share_of_green,
     way_back,
@@ -71,6 +72,7 @@ class Procedure:
     assets: Sequence[str] = ()
     shares: Sequence[int] = (10, 50, 100)
     smoke: Sequence[SmokeTest] = ()
+    judged: bool = True
     judge_seconds: float = 60
     bake_seconds: float = 60
     # promote, hold or roll_back
@@ -152,11 +154,10 @@ class Run:
         now: Callable[[], datetime],
         alive: Callable[[Lock], bool | None],
         say: Callable[[str], None],
-        must_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the parts. `must_stop` raises when nobody waits for this run any more."""
+        """Take the parts."""
         self._driver, self._held, self._judge, self._procedure = driver, held, judge, procedure
-        self._mine, self._now, self._alive, self._say, self._must_stop = mine, now, alive, say, must_stop
+        self._mine, self._now, self._alive, self._say = mine, now, alive, say
         self._clock = time.monotonic
         self._begun = self._clock()
         self._story: Story
@@ -170,7 +171,12 @@ class Run:
         document = self._held.read()
         procedure = self._procedure
         desired = Desired(
-            wanted, procedure.shares, migrates=bool(procedure.expand), publishes=bool(procedure.assets)
+            wanted,
+            procedure.shares,
+            expands=bool(procedure.expand),
+            contracts=bool(procedure.contract),
+            publishes=bool(procedure.assets),
+            judged=procedure.judged,
         )
         found = self._plan(desired, document.pending)
         if found.empty:
@@ -194,7 +200,9 @@ class Run:
                 f"version {document.pending.release.version} is live, but its release was interrupted near its end: finish it"
                 f" first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
             )
-        live = self._driver.live()
+        observed = self._driver.observe(None)
+        colour = live_colour(observed)
+        live = observed.colours[colour].release if colour else None
         entry = release_store.before(document, live)
         if entry is None or entry.previous is None:
             raise StoreError(
@@ -208,7 +216,7 @@ class Run:
             )
         wanted = self._driver.resolve(entry.previous.version, entry.previous.digest)
         self._begin("rollback", wanted)
-        desired = Desired(wanted, (100,), migrates=False, publishes=False, judged=False)
+        desired = Desired(wanted, (100,), expands=False, contracts=False, publishes=False, judged=False)
         return self._carry_out(desired, self._plan(desired, document.pending), only_plan=only_plan, undone=entry)
 
     # --- how it is done ---
@@ -335,7 +343,6 @@ class Run:
 
     def _take(self, step: Step, wanted: Release | None, found: Plan) -> None:
         """Take one step and tell of it. A step without a wanted release is one of the way back."""
-        self._must_stop()
         self._held.renew()
         told = Told(step.action.value, step.colour, step.share, release_store.stamp(self._now()))
         self._story.steps.append(told)
@@ -384,11 +391,7 @@ class Run:
         return ""
 
     def _judged(self, colour: str, least: float, most: float) -> None:
-        def tick() -> None:
-            self._must_stop()
-            self._held.renew()
-
-        judgement = self._judge.watch(colour, least, most, tick)
+        judgement = self._judge.watch(colour, least, most, self._held.renew)
         self._story.judgements.append({"outcome": judgement.outcome, "reason": judgement.reason, **judgement.record})
         what = judgement.outcome if judgement.outcome != "undecided" else self._procedure.inconclusive
         if what == "roll_back":

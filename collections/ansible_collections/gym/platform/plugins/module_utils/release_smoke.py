@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import Address
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import Address, Request
 
 # A colour has several instances, and the front door chooses.
 REQUESTS = 4
@@ -30,17 +30,17 @@ class SmokeTest:
 
 def smoke(address: Address, tests: Sequence[SmokeTest], version: str) -> str:
     """Make all requests, and return a sentence of what was asked. Raises SmokeError, and the DriverError of no answer."""
-    for test in tests:
-        for _ in range(REQUESTS):
-            answer = address.get(test.service, test.path)
-            shown = f"{test.service}: GET {test.path} was answered {answer.status}: {answer.body[:SHOWN_CHARACTERS]}"
-            if answer.status != test.status:
-                raise SmokeError(f"{shown} (wanted: {test.status})")
-            if test.contains not in answer.body:
-                raise SmokeError(f"{shown} (wanted: a text with {test.contains!r})")
-            if test.versioned and (answered := _version(answer.body)) != version:
-                raise SmokeError(f"{test.service}: GET {test.path} was answered by version {answered}, not {version}")
-    return f"{len(tests) * REQUESTS} requests answered as wanted"
+    asked = [test for test in tests for _ in range(REQUESTS)]
+    answers = address.ask([Request(test.service, test.path) for test in asked])
+    for test, answer in zip(asked, answers, strict=True):
+        shown = f"{test.service}: GET {test.path} was answered {answer.status}: {answer.body[:SHOWN_CHARACTERS]}"
+        if answer.status != test.status:
+            raise SmokeError(f"{shown} (wanted: {test.status})")
+        if test.contains not in answer.body:
+            raise SmokeError(f"{shown} (wanted: a text with {test.contains!r})")
+        if test.versioned and (answered := _version(answer.body)) != version:
+            raise SmokeError(f"{test.service}: GET {test.path} was answered by version {answered}, not {version}")
+    return f"{len(asked)} requests answered as wanted"
 
 
 def _version(body: str) -> str:

@@ -64,12 +64,16 @@ class Document:
     # Configurations and digests that are not let in again.
     void: dict[str, str] = field(default_factory=dict)
 
-    def text(self) -> str:
-        """Return it as JSON."""
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
         plain = asdict(replace(self, entries=self.entries[-ENTRIES:]))
         if self.pending:
             plain["pending"]["stage"] = self.pending.stage.value
-        return json.dumps(plain, indent=1, sort_keys=True)
+        return plain
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(self.plain(), indent=1, sort_keys=True)
 
 
 def _release(plain: dict[str, str] | None) -> Release | None:
@@ -85,7 +89,10 @@ def parse(text: str) -> Document:
         pending = plain["pending"]
         return Document(
             lock=Lock(**plain["lock"]) if plain["lock"] else None,
-            pending=pending and Pending(**{**pending, "release": Release(**pending["release"]), "stage": Stage(pending["stage"])}),
+            pending=pending
+            and Pending(
+                Release(**pending["release"]), pending["target"], pending["live"], Stage(pending["stage"])
+            ),
             entries=tuple(
                 Entry(**{**entry, "release": Release(**entry["release"]), "previous": _release(entry["previous"])})
                 for entry in plain["entries"]
@@ -153,9 +160,13 @@ def unvoid(document: Document, release: Release) -> Document:
 
 
 def before(document: Document, live: Release | None) -> Entry | None:
-    """Return the entry of the release that a rollback undoes: the last one that brought what is live now."""
+    """Return the entry of the release that a rollback undoes: the last one that brought the image which is live now.
+
+    A release of the same image with other settings is none: settings go back where they are described.
+    """
     for entry in reversed(document.entries):
-        if entry.outcome == "live" and live and entry.release.digest == live.digest:
+        same = live is not None and entry.release.digest == live.digest
+        if same and entry.outcome == "live" and (not entry.previous or entry.previous.digest != entry.release.digest):
             return entry
     return None
 
@@ -167,12 +178,12 @@ class Held:
         """Remember the store; nothing is taken yet."""
         self._store, self._mine, self._lease, self._now = store, mine, lease, now
         self._renewed: datetime | None = None
-        self.document = Document()
+        self._text, self._mark = "", ""
 
     def read(self) -> Document:
         """Return the document as it is, without the lock."""
-        self.document = parse(self._store.read()[0])
-        return self.document
+        self._text, self._mark = self._store.read()
+        return parse(self._text)
 
     def take(self, alive: Callable[[Lock], bool | None]) -> None:
         """Take the lock. Raises StoreError where somebody has it."""
@@ -214,10 +225,12 @@ class Held:
             )
 
     def _change(self, change: Callable[[Document], Document]) -> None:
+        # The version that was read last is mostly still the newest: no need to read it again.
         for _ in range(ATTEMPTS):
-            text, mark = self._store.read()
-            changed = change(parse(text))
-            if self._store.write(changed.text(), mark) is not None:
-                self.document = changed
+            text = change(parse(self._text)).text()
+            mark = self._store.write(text, self._mark)
+            if mark is not None:
+                self._text, self._mark = text, mark
                 return
+            self.read()
         raise StoreError(f"others were faster with {ATTEMPTS} changes of what the target keeps about its releases; repeat")

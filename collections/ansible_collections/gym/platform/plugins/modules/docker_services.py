@@ -112,7 +112,7 @@ from ansible_collections.gym.platform.plugins.module_utils.docker_engine import 
     EngineError,
     stop_all,
 )
-from ansible_collections.gym.platform.plugins.module_utils.release import ContainerPlan, plan_containers
+from ansible_collections.gym.platform.plugins.module_utils.release_placement import ContainerPlan, plan_containers
 
 
 def summary(containers: list[dict[str, Any]]) -> str:

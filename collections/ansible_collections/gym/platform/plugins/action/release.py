@@ -1,0 +1,152 @@
+"""Release a version, go back to the one before, or run a command of what is live: the same for every target."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.gym.platform.plugins.module_utils import release_docker
+from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import DriverError
+from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
+from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
+from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
+from ansible_collections.gym.platform.plugins.module_utils.release_run import EXIT_STATUS, Procedure, Run, Story
+from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
+from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, stamp
+from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
+
+TARGETS = {"docker": release_docker.connect}
+# A line of progress of our callback may stand where the text begins.
+ERASE_LINE = "\r\x1b[2K"
+# Longer than any single call to a target; a run that is alive renews its lock before each step.
+LEASE = timedelta(minutes=3)
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["released", "rolled_back", "run", "read"], "default": "released"},
+    **{target: {"type": "dict"} for target in TARGETS},
+    "version": {"type": "str", "default": ""},
+    "digest": {"type": "str", "default": ""},
+    "unvoid": {"type": "bool", "default": False},
+    "confirm": {"type": "bool", "default": False},
+    "command": {"type": "list", "elements": "str", "default": []},
+    "procedure": {"type": "dict", "default": {}},
+    "judge": {"type": "dict", "default": {}},
+    "reports": {"type": "path"},
+}
+
+
+def started(process: int) -> str | None:
+    """Return the start time of a process, in clock ticks after the boot, None when there is no such process."""
+    try:
+        # The name, in parentheses, may have blanks; the start time is the twentieth field after it.
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def this_run() -> Lock:
+    """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
+    host, process = socket.gethostname(), os.getppid()
+    person = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
+    return Lock(f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), "")
+
+
+def alive(lock: Lock) -> bool | None:
+    """Tell whether a holder's process is running, None when it is on another machine."""
+    if lock.host != socket.gethostname():
+        return None
+    return started(lock.process) == lock.started
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The task."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is described in the module of the same name."""
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(
+            argument_spec=ARGUMENTS, mutually_exclusive=[list(TARGETS)], required_one_of=[list(TARGETS)]
+        )
+        end_with_parent()
+        try:
+            return self._act(options)
+        except (DriverError, StoreError, ReleaseError, JudgeError) as error:
+            text = str(error)
+            return {"failed": True, "msg": text[:1].upper() + text[1:]}
+
+    def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        (target,) = (name for name in TARGETS if options[name])
+        driver, store = TARGETS[target](options[target], HostCalls(self))
+        mine = this_run()
+        held = Held(store, mine, LEASE, lambda: datetime.now(UTC))
+        if state := {"read": self._read, "run": self._run}.get(options["state"]):
+            return state(options, driver, held)
+        try:
+            tests = [SmokeTest(**test) for test in options["procedure"].pop("smoke", [])]
+            procedure = Procedure(**options["procedure"], smoke=tests)
+        except (TypeError, ValueError) as error:
+            raise AnsibleActionFail(f"procedure is not what it has to be: {error}.") from error
+        run = Run(
+            driver,
+            held,
+            judge(options["judge"]),
+            procedure,
+            mine=mine,
+            now=lambda: datetime.now(UTC),
+            alive=alive,
+            say=self._say,
+        )
+        only_plan = bool(self._task.check_mode)
+        if options["state"] == "released":
+            if not options["version"]:
+                raise AnsibleActionFail(
+                    "Nothing to release: build an image first (playbooks/build.yml), or name a version of the registry:"
+                    " -e release_version=<tag>."
+                )
+            story = run.release(options["version"], options["digest"], unvoid=options["unvoid"], only_plan=only_plan)
+        else:
+            story = run.rollback(confirmed=options["confirm"], only_plan=only_plan)
+        return self._result(story, options, target)
+
+    def _result(self, story: Story, options: Mapping[str, Any], target: str) -> dict[str, Any]:
+        told = story.as_dict()
+        planned = [str(step) for step in (*story.plan.back, *story.plan.steps)]
+        result: dict[str, Any] = {
+            "changed": bool(planned),
+            "msg": story.sentence,
+            "story": told,
+            "failed": bool(EXIT_STATUS[story.result]),
+            "exit_status": EXIT_STATUS[story.result],
+        }
+        if self._task.diff and planned:
+            result["diff"] = {"prepared": "".join(f"{step}\n" for step in planned)}
+        if story.steps and options["reports"]:
+            result["dossier"] = [str(path) for path in write({**told, "target": target}, Path(options["reports"]))]
+            result["msg"] += f" Dossier: {result['dossier'][-1]}"
+        return result
+
+    def _read(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
+        return {"changed": False, "document": held.read().plain()}
+
+    def _run(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
+        observed = driver.observe(None)
+        colour = live_colour(observed)
+        live = observed.colours[colour].release if colour else None
+        if live is None:
+            raise DriverError("nothing is released yet, so there is no image to run in: run playbooks/deploy.yml")
+        if self._task.check_mode:
+            return {"changed": True, "output": ""}
+        return {"changed": True, "output": driver.run("command", options["command"], live)}
+
+    def _say(self, text: str) -> None:
+        self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)
