@@ -20,7 +20,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_placement imp
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
 from ansible_collections.gym.platform.plugins.module_utils.release_run import EXIT_STATUS, Procedure, Run, Story
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
-from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, stamp
+from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
 TARGETS = {"docker": release_docker.connect}
@@ -81,8 +81,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             return self._act(options)
         except (DriverError, StoreError, ReleaseError, JudgeError) as error:
-            text = str(error)
-            return {"failed": True, "msg": text[:1].upper() + text[1:]}
+            return {"failed": True, "msg": str(error)}
 
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         (target,) = (name for name in TARGETS if options[name])
@@ -136,7 +135,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _read(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
-        return {"changed": False, "document": held.read().plain()}
+        document = held.read()
+        return {"changed": False, "document": document.plain(), "msg": "\n".join(ledger(document))}
 
     def _run(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
         observed = driver.observe(None)

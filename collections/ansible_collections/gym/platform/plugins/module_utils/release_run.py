@@ -369,9 +369,10 @@ class Run:
             case Action.PROVE_OLD if found.old:
                 return smoke(driver.address(step.colour), procedure.smoke, found.old.version)
             case Action.JUDGE:
-                self._judged(step.colour, 0.0, procedure.judge_seconds)
+                return self._judged(step, 0.0, procedure.judge_seconds)
             case Action.BAKE:
-                self._judged(step.colour, procedure.bake_seconds, max(procedure.bake_seconds, procedure.judge_seconds))
+                most = max(procedure.bake_seconds, procedure.judge_seconds)
+                return self._judged(step, procedure.bake_seconds, most)
             case _ if wanted:
                 return self._with_release(step, wanted)
         return ""
@@ -393,14 +394,16 @@ class Run:
                 return said
         return ""
 
-    def _judged(self, colour: str, least: float, most: float) -> None:
-        judgement = self._judge.watch(colour, least, most, self._held.renew)
-        self._story.judgements.append({"outcome": judgement.outcome, "reason": judgement.reason, **judgement.record})
+    def _judged(self, step: Step, least: float, most: float) -> str:
+        judgement = self._judge.watch(step.colour, least, most, self._held.renew)
+        said = {"share": step.share, "outcome": judgement.outcome, "reason": judgement.reason}
+        self._story.judgements.append({**said, **judgement.record})
         what = judgement.outcome if judgement.outcome != "undecided" else self._procedure.inconclusive
         if what == "roll_back":
             raise GivenUpError(judgement.reason)
         if what == "hold":
             raise HoldError(judgement.reason)
+        return judgement.reason
 
 
 def changed(said: str) -> bool:

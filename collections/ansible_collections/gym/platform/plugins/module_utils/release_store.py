@@ -141,6 +141,24 @@ def forget(document: Document) -> Document:
     return replace(document, pending=None)
 
 
+def ledger(document: Document) -> list[str]:
+    """Return what is known as lines for a person, the latest last."""
+    lines = [f"{'when':<20}  {'what':<8}  {'version':<24}  {'came out':<11}  {'took':>7}  who, and why"]
+    for entry in document.entries:
+        void = "  VOID" if condemned(document, entry.release) else ""
+        why = f": {entry.reason}" if entry.reason else ""
+        lines.append(
+            f"{entry.time:<20}  {entry.kind:<8}  {entry.release.version:<24}  {entry.outcome:<11}  {entry.seconds:>5.0f} s"
+            f"  {entry.who}{why}{void}"
+        )
+    if pending := document.pending:
+        words = f"version {pending.release.version} on {pending.target}, {pending.stage.value}"
+        lines.append(f"unfinished: {words}, before it {pending.live or 'nothing'}")
+    if document.lock:
+        lines.append(f"locked by {document.lock.holder} since {document.lock.since}, until {document.lock.expires}")
+    return lines
+
+
 def undo(document: Document, entry: Entry, undone: Entry) -> Document:
     """Write a rollback into the ledger: what it undid is void, and before it is what was before that."""
     older = before(replace(document, entries=document.entries[: document.entries.index(undone)]), entry.release)
