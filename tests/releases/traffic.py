@@ -89,8 +89,8 @@ class Traffic:
 
     def __init__(self, gym: Gym, rate: float, slow: float, posts: float) -> None:
         """Get kiosks of its own, and a first check-in of each to look at."""
-        self.client = Client(gym.client.door, timeout=PATIENCE_SECONDS, connections=int(rate * slow * SLOW_SECONDS) + 32)
         self.rate, self.slow, self.posts = rate, slow, posts
+        self.client = Client(gym.client.door, timeout=PATIENCE_SECONDS, connections=self._workers)
         self.report = Report()
         self.members = gym.members
         made = (
@@ -117,6 +117,7 @@ class Traffic:
 
     @property
     def _workers(self) -> int:
+        """As many requests as may be open at once: the slow ones, and some."""
         return int(self.rate * self.slow * SLOW_SECONDS) + 32
 
     def _work(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Versions of the reference service that differ in one setting: the built image under another tag, made in the registry.
+"""Versions of the reference service that differ in a setting: the built image under other tags, made in the registry.
 
 A variant shares every layer with the image that was built last; only the settings in its configuration differ. So a bad
 version costs a second and not a build.

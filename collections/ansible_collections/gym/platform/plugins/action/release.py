@@ -18,7 +18,13 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
-from ansible_collections.gym.platform.plugins.module_utils.release_run import EXIT_STATUS, Procedure, Run, Story
+from ansible_collections.gym.platform.plugins.module_utils.release_run import (
+    EXIT_STATUS,
+    Procedure,
+    Run,
+    Story,
+    changed,
+)
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
@@ -35,7 +41,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "digest": {"type": "str", "default": ""},
     "unvoid": {"type": "bool", "default": False},
     "confirm": {"type": "bool", "default": False},
-    "command": {"type": "list", "elements": "str", "default": []},
+    "argv": {"type": "list", "elements": "str", "default": []},
     "procedure": {"type": "dict", "default": {}},
     "judge": {"type": "dict", "default": {}},
     "reports": {"type": "path"},
@@ -55,7 +61,9 @@ def this_run() -> Lock:
     """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
     host, process = socket.gethostname(), os.getppid()
     person = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
-    return Lock(f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), "")
+    return Lock(
+        f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), ""
+    )
 
 
 def alive(lock: Lock) -> bool | None:
@@ -146,7 +154,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise DriverError("nothing is released yet, so there is no image to run in: run playbooks/deploy.yml")
         if self._task.check_mode:
             return {"changed": True, "output": ""}
-        return {"changed": True, "output": driver.run("command", options["command"], live)}
+        said = driver.run("command", options["argv"], live)
+        return {"changed": changed(said), "output": said}
 
     def _say(self, text: str) -> None:
         self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)

@@ -68,14 +68,17 @@ def _judgement(judgement: Record) -> str:
     if "new" not in judgement:
         return head
     rows = [(name, *_tally(judgement[name])) for name in ("old", "new")]
-    rules = f"<p>The spec's rules by themselves: {judgement['rules']['outcome']}, {escape(judgement['rules']['reason'])}.</p>"
+    said = judgement["rules"]
+    rules = f"<p>The spec's rules by themselves: {said['outcome']}, {escape(said['reason'])}.</p>"
     figures = table("", ("colour", "requests", "errors", "error rate", "50 % within", "95 % within"), rows)
     return head + figures + rules + drawing(judgement["path"], judgement["upper"], judgement["lower"])
 
 
 def _tally(tally: Record) -> tuple[Any, ...]:
     rate = f"{tally['errors'] / tally['requests']:.2%}" if tally["requests"] else "none"
-    within = (f"{tally[key] * 1000:.0f} ms" if tally[key] is not None else "unknown" for key in ("p50_seconds", "p95_seconds"))
+    within = (
+        f"{tally[key] * 1000:.0f} ms" if tally[key] is not None else "unknown" for key in ("p50_seconds", "p95_seconds")
+    )
     return tally["requests"], tally["errors"], rate, *within
 
 
