@@ -14,14 +14,18 @@ from statistics import NormalDist
 # What an error rate may be before anything was measured: anything, and most likely low; as weak as 50 requests.
 PRIOR = (0.5, 50.0)
 # How likely a reading lies in a burst that hits both colours, and what a request then fails with: anything.
-BURST_PROBABILITY = 0.005
+BURST_PROBABILITY = 0.01
 BURST = (1.0, 3.0)
 # A burst is seen by the old colour in the same seconds, if not in the same reading: at low traffic one has no request.
-BURST_MEMORY_SECONDS = 5.0
-# One bad release in ten does not fail sometimes, but fails.
-OUTRIGHT = 0.1
+BURST_MEMORY_SECONDS = 10.0
+# One bad release in a hundred does not fail sometimes, but fails.
+OUTRIGHT = 0.01
 # A burst of one colour may lie in two readings, so it takes three to decide; more where the old colour's were longer.
 READINGS_LEAST, READINGS_MOST = 3, 20
+# What one burst may amount to of what decides: so much that three readings still do, and a stray error rarely the rest.
+READINGS_SHARE = 0.75
+# With fewer readings, how much they scatter is not known.
+LATENCY_READINGS = 5
 
 
 def _log_beta(a: float, b: float) -> float:
@@ -46,8 +50,9 @@ def _mix(share: float, one: float, rest: float) -> float:
 
 @dataclass(frozen=True)
 class Block:
-    """What one reading adds: requests and errors of both colours, and its time in seconds."""
+    """What one reading adds: requests and errors of both colours, between two times in seconds."""
 
+    since: float
     at: float
     old_requests: int
     old_errors: int
@@ -60,19 +65,21 @@ class ErrorTest:
     """A sequential probability ratio test of "as the old colour" against "`excess` more errors than the old colour".
 
     The old colour's rate is not assumed and not taken for certain: it has a Beta distribution that every reading
-    narrows. One reading counts for less than half of what decides, so that no burst within two readings decides.
+    narrows. One reading counts for less than half of what decides, so that no burst within two readings decides. With
+    no old colour to compare with, what has been decided has to be decided again `alone_seconds` later.
     """
 
     excess: float
     upper: float
     lower: float
+    alone_seconds: float
     statistic: float = 0.0
-    # Since when the statistic has spoken against the release without interruption.
-    suspect_since: float | None = None
-    compared: bool = False
+    guilty: bool = False
     _errors: float = PRIOR[0]
     _correct: float = PRIOR[1]
-    _recent: list[Block] = field(default_factory=list)
+    # The readings of the last seconds, each with the statistic before it.
+    _recent: list[tuple[Block, float]] = field(default_factory=list)
+    _again: float | None = None
     _run: int = 0
     _longest: int = READINGS_LEAST - 1
 
@@ -83,27 +90,28 @@ class ErrorTest:
 
     def begin(self) -> None:
         """Forget what is known about the new colour's guilt, and keep what is known about the old one's rate."""
-        self.statistic, self.suspect_since = 0.0, None
-
-    def guilty(self, at: float, alone_seconds: float) -> bool:
-        """Return whether the release is worse. With nothing to compare with, it has to be so for a while."""
-        suspected = at - (at if self.suspect_since is None else self.suspect_since)
-        return self.statistic >= self.upper and (self.compared or suspected >= alone_seconds)
+        self.statistic, self.guilty, self._recent, self._again = 0.0, False, [], None
 
     def add(self, block: Block) -> None:
         """Weigh one reading."""
-        self._recent = [b for b in self._recent if b.at > block.at - BURST_MEMORY_SECONDS] + [block]
-        requests = sum(b.old_requests for b in self._recent)
-        errors = sum(b.old_errors for b in self._recent)
-        self.compared = requests > 0
+        if self._again is not None and block.at < self._again:
+            return
+        remembered = block.at - BURST_MEMORY_SECONDS
+        self._recent = [(b, before) for b, before in self._recent if b.since >= remembered] + [(block, self.statistic)]
+        requests = sum(b.old_requests for b, _ in self._recent)
+        errors = sum(b.old_errors for b, _ in self._recent)
         usual = _unknown(errors, requests, self._errors, self._correct)
         burst = _unknown(errors, requests, *BURST)
         bursting = math.exp(math.log(BURST_PROBABILITY) + burst - _mix(BURST_PROBABILITY, burst, usual))
-        self._count_burst(block, bursting > 0.5)
+        self._count_burst(bursting > 0.5 and block.old_errors > 0)
         if block.new_requests:
             self._weigh(block, bursting, requests, errors)
+        if bursting > 0.5:
+            # The burst may have been seen by the new colour first.
+            self.statistic = min(self.statistic, *(before for _, before in self._recent))
         self._learn(block.old_requests, block.old_errors, 1 - bursting)
         self._learn(block.new_requests, block.new_errors, 1 - bursting)
+        self._conclude(block.at, alone=not requests)
 
     def _weigh(self, block: Block, bursting: float, requests: int, errors: int) -> None:
         seen, failed = block.new_requests, block.new_errors
@@ -113,16 +121,20 @@ class ErrorTest:
             _unknown(failed, seen, self._errors, self._correct),
         )
         worse = _mix(OUTRIGHT, _unknown(failed, seen, *BURST), _known(failed, seen, min(self.rate + self.excess, 0.99)))
-        most = 0.98 * self.upper / self._longest
+        most = READINGS_SHARE * self.upper / self._longest
         evidence = (1 - bursting) * max(-most, min(most, worse - as_old))
         self.statistic = max(self.lower, min(self.upper, self.statistic + evidence))
-        if self.statistic <= 0:
-            self.suspect_since = None
-        elif self.suspect_since is None:
-            self.suspect_since = block.at
 
-    def _count_burst(self, block: Block, bursting: bool) -> None:
-        self._run = self._run + 1 if bursting and block.old_errors else 0
+    def _conclude(self, at: float, alone: bool) -> None:
+        if self.statistic < self.upper:
+            return
+        if alone and self._again is None:
+            self._again, self.statistic, self._recent = at + self.alone_seconds, 0.0, []
+        else:
+            self.guilty = True
+
+    def _count_burst(self, bursting: bool) -> None:
+        self._run = self._run + 1 if bursting else 0
         self._longest = max(self._longest, min(self._run, READINGS_MOST - 1))
 
     def _learn(self, requests: int, errors: int, share: float) -> None:
@@ -178,8 +190,8 @@ class LatencyTest:
     """A one-sided rank test within readings, summed over them, with a bound on what repeated looks may misjudge.
 
     It is looked at when the new colour's requests have doubled since the last look, and the n-th look may err with
-    alpha / (n (n + 1)): all looks together with at most alpha. The sum is measured against what the readings really
-    scatter by, so that one slow burst counts as one.
+    alpha / (n (n + 1)): all looks together with at most alpha. The sum is measured twice, against what ranks scatter by
+    and against what the readings really scatter by, so that a burst of slow requests counts as one, and not as many.
     """
 
     alpha: float
@@ -190,32 +202,46 @@ class LatencyTest:
     slower: bool = False
     old: dict[float, int] = field(default_factory=dict)
     new: dict[float, int] = field(default_factory=dict)
-    _waiting: tuple[dict[float, int], dict[float, int]] = field(default_factory=lambda: ({}, {}))
+    _waiting: tuple[Histogram, Histogram] = field(default_factory=lambda: ({}, {}))
+    _readings: int = 0
     _sum: float = 0.0
-    _expected: float = 0.0
-    _scatter: float = 0.0
+    _squares: float = 0.0
+    _variance: float = 0.0
 
     def add(self, old: Histogram, new: Histogram) -> None:
-        """Take what one reading adds. Readings without requests of both colours wait for the next one."""
+        """Take what one reading adds. New requests wait until there are old ones to be compared with."""
         old, new = merged(self._waiting[0], old), merged(self._waiting[1], new)
         olds, news = sum(old.values()), sum(new.values())
         if not (olds and news):
-            # Old requests alone are of another time than the new ones that come later.
-            self._waiting = ({}, new) if not news else (dict(old), dict(new))
+            # Old requests alone are of another time than the new ones that will come.
+            self._waiting = ({}, new)
             return
         self._waiting = ({}, {})
         self.old, self.new = merged(self.old, old), merged(self.new, new)
         difference, variance = rank_difference(old, new)
         weight = olds * news / (olds + news)
+        self._readings += 1
         self._sum += weight * difference
-        self._scatter += (weight * difference) ** 2
-        self._expected += weight**2 * variance
+        self._squares += (weight * difference) ** 2
+        self._variance += weight**2 * variance
+        self.statistic = self._standardised()
         self._look(sum(self.new.values()))
 
+    def _standardised(self) -> float:
+        """Return the lesser of both measures, in standard deviations; Student's t by Wallace's approximation."""
+        freedom = self._readings - 1
+        if self._readings < LATENCY_READINGS or not self._variance or self._sum <= 0:
+            return 0.0
+        by_rank = self._sum / math.sqrt(self._variance)
+        mean = self._sum / self._readings
+        scatter = (self._squares / self._readings - mean**2) / freedom
+        if scatter <= mean**2 * 1e-12:
+            return by_rank
+        factor = (8 * freedom + 1) / (8 * freedom + 3)
+        return min(by_rank, factor * math.sqrt(freedom * math.log1p(mean**2 / scatter / freedom)))
+
     def _look(self, seen: int) -> None:
-        spread = max(self._scatter, self._expected)
-        self.statistic = self._sum / math.sqrt(spread) if spread else 0.0
-        if seen < self.first_look * 2**self.looks:
+        if seen < self.first_look * 2**self.looks or self._readings < LATENCY_READINGS:
             return
         while seen >= self.first_look * 2**self.looks:
             self.looks += 1

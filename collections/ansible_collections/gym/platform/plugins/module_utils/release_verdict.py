@@ -41,13 +41,13 @@ class Policy:
     minimum_requests: of the new colour, before it is promoted and before the spec's rules speak.
     rule_error_rate, rule_p95_seconds: the spec's rules.
     slower_seconds, slower_share: a smaller rise of latency takes no release back; both have to be exceeded.
-    burst_seconds: how long errors have to last when no old colour serves beside the new one.
+    burst_seconds: when no old colour serves beside the new one, errors have to be there again after so long.
     deadline_seconds, inconclusive: when `begin` is this long ago without a verdict, this is the outcome.
     """
 
     alpha: float = 0.001
     beta: float = 0.01
-    excess_error_rate: float = 0.05
+    excess_error_rate: float = 0.03
     minimum_requests: int = 100
     rule_error_rate: float = 0.01
     rule_p95_seconds: float = 0.5
@@ -123,7 +123,8 @@ class Rules:
 class Verdict:
     """What is to be done with a release, and everything it rests on.
 
-    decided_by: errors, latency, both (for a promotion), deadline, or nothing yet.
+    decided_by: errors, latency, both (for a promotion), deadline, or nothing yet. The rules decide nothing, but a
+    breach that the old colour does not share keeps a release from being promoted.
     path: the sequential test, which rolls back at `upper` and has no more doubts at `lower`.
     rank, rank_needed: the latency test's statistic in standard deviations, and what it had to reach at its last look.
     """
@@ -156,7 +157,7 @@ class _Colour:
     latency: dict[float, int] = field(default_factory=dict)
 
     def take(self, now: Counters) -> tuple[int, int, dict[float, int]]:
-        """Return what a reading adds. A counter that fell began anew: what was in between is not known, and is left out."""
+        """Return what a reading adds. A counter that fell began anew: what it counted meanwhile is left out."""
         before, self.last = self.last, now
         if before is None:
             return 0, 0, {}
@@ -195,33 +196,34 @@ class Trial:
             policy.excess_error_rate,
             upper=math.log((1 - policy.beta) / policy.alpha),
             lower=math.log(policy.beta / (1 - policy.alpha)),
+            alone_seconds=policy.burst_seconds,
         )
         self._latency = LatencyTest(policy.alpha, policy.minimum_requests)
         self._path: list[Point] = []
+        self._at: float | None = None
         self._begun: float | None = None
-        self._guilty = self._cleared = False
 
     def begin(self, at: float) -> None:
-        """Judge anew, because the share of traffic changed. What is known of the old colour's errors is kept."""
+        """Judge anew, because the share of traffic changed.
+
+        What is known of the old colour's errors is kept. Latency is compared on: within readings, whatever the share.
+        """
         self._begun = at
-        self._guilty = self._cleared = False
         self._errors.begin()
-        self._latency = LatencyTest(self.policy.alpha, self.policy.minimum_requests)
         self._old.begin()
         self._new.begin()
         self._path = []
 
     def add(self, old: Counters, new: Counters, at: float) -> None:
         """Take one reading of both colours; `at` is in seconds and grows. The first one only tells where they start."""
-        if self._begun is None:
-            self._begun = at
+        since, self._at = self._at, at
+        if self._begun is None or since is None:
+            self._begun = since = at
         old_requests, old_errors, old_latency = self._old.take(old)
         new_requests, new_errors, new_latency = self._new.take(new)
         self._latency.add(old_latency, new_latency)
         if old_requests or new_requests:
-            self._errors.add(Block(at, old_requests, old_errors, new_requests, new_errors))
-            self._cleared = self._cleared or self._errors.statistic <= self._errors.lower
-            self._guilty = self._guilty or self._errors.guilty(at, self.policy.burst_seconds)
+            self._errors.add(Block(since, at, old_requests, old_errors, new_requests, new_errors))
             self._path.append(Point(at, self._errors.statistic, self._new.requests, self._new.errors))
 
     def verdict(self, at: float) -> Verdict:
@@ -246,17 +248,20 @@ class Trial:
 
     def _decide(self, at: float, old: Tally, new: Tally, rules: Rules) -> tuple[Outcome, Decider, str]:
         policy = self.policy
-        if self._guilty:
+        if self._errors.guilty:
             return "roll_back", "errors", f"The new colour fails more than the old one: {_compared(old, new)}."
         if rise := self._rise():
             return "roll_back", "latency", f"The new colour is slower than the old one: {rise}."
         breached = rules.outcome == "roll_back"
         shared = self._breach(old) != ""
-        if self._cleared and self._errors.statistic <= 0 and new.requests >= policy.minimum_requests:
-            if not breached:
-                return "promote", "both", f"The new colour is as good as the old one: {_compared(old, new)}."
-            if shared:
-                return "promote", "both", f"The new colour is no worse than the old one, though {rules.reason}."
+        if self._errors.statistic <= self._errors.lower and new.requests >= policy.minimum_requests:
+            compared = self._latency.looks > 0
+            # Without requests of both colours at once, there will be nothing to compare.
+            if (compared or not self._latency.new) and not (breached and not shared):
+                praise = "no worse than" if breached else "as good as"
+                rest = f", though {rules.reason}" if breached else "" if compared else "; latency was not compared"
+                reason = f"The new colour is {praise} the old one: {_compared(old, new)}{rest}."
+                return "promote", "both" if compared else "errors", reason
         open_question = f"It is not decided: {rules.reason if breached else _compared(old, new)}"
         if self._begun is None or at - self._begun < policy.deadline_seconds:
             return "undecided", "", f"{open_question}."
