@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
-from ansible_collections.gym.platform.plugins.module_utils.release import COLOURS
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS
 from ansible_collections.gym.platform.plugins.module_utils.release_metrics import SourceError
 from ansible_collections.gym.platform.plugins.module_utils.release_verdict import Counters
 from botocore.exceptions import BotoCoreError, ClientError

@@ -8,10 +8,17 @@ from dataclasses import fields
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import other
-from ansible_collections.gym.platform.plugins.module_utils.release_metrics import MetricsError, Source, source
+from ansible_collections.gym.platform.plugins.module_utils.release_metrics import (
+    PrometheusSource,
+    Source,
+    SourceError,
+)
 from ansible_collections.gym.platform.plugins.module_utils.release_run import Judge, Judgement
 from ansible_collections.gym.platform.plugins.module_utils.release_verdict import Policy, PolicyError, Trial, Verdict
 
+SOURCES: Mapping[str, Callable[..., Source]] = {"prometheus": PrometheusSource}
+# For so long before the release the old colour tells what is usual.
+HISTORY_SECONDS = 600.0
 # A block of requests for the test, and what a person calls at once.
 READING_SECONDS = 1.0
 
@@ -52,7 +59,7 @@ class TrialJudge:
                 counters = self._source.read()
                 self._trial.add(counters[other(colour)], counters[colour], at)
                 silent = ""
-            except MetricsError as error:
+            except SourceError as error:
                 silent = str(error)
             verdict = self._trial.verdict(at)
             if verdict.outcome == "roll_back" or (verdict.outcome == "promote" and at - begun >= least_seconds):
@@ -69,7 +76,7 @@ def told(verdict: Verdict, outcome: str, reason: str) -> Judgement:
 
 
 def judge(options: Mapping[str, Any]) -> Judge:
-    """Return the judge that the options describe: `source` as release_metrics takes it, and what a Policy has.
+    """Return the judge that the options describe: `source` with its kind and what it needs, and what a Policy has.
 
     Raises JudgeError.
     """
@@ -79,9 +86,12 @@ def judge(options: Mapping[str, Any]) -> Judge:
     wanted = {name: value for name, value in options.items() if name != "source"}
     if unknown := sorted(wanted.keys() - known):
         raise JudgeError(f"judge has {', '.join(unknown)}, which it does not know. Legal: {', '.join(sorted(known))}")
+    needs = dict(options.get("source", {}))
+    kind = needs.pop("kind", "")
+    if kind not in SOURCES:
+        raise JudgeError(f"judge.source.kind is '{kind}'. Legal: {', '.join(SOURCES)}")
     try:
         # How long it may take is the procedure's: it knows of shares and of baking.
-        policy = Policy(**wanted, deadline_seconds=float("inf"))
-        return TrialJudge(source(options["source"]), policy)
-    except (PolicyError, MetricsError, KeyError) as error:
+        return TrialJudge(SOURCES[kind](**needs), Policy(**wanted, deadline_seconds=float("inf")))
+    except (PolicyError, SourceError, TypeError) as error:
         raise JudgeError(f"nothing can be judged by these options: {error}") from error

@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from ansible_collections.gym.platform.plugins.module_utils.release import COLOURS
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS
 from ansible_collections.gym.platform.plugins.module_utils.release_verdict import Counters
 
 TIMEOUT_SECONDS = 5
