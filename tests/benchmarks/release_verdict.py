@@ -7,10 +7,10 @@ prints what became of them, and ends with 1 when a claim of docs/verdict.md does
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -164,7 +164,91 @@ def healthy(seed: int) -> Release:
     return Release(rate, shares, bursts=bursts[seed // 12 % 3])
 
 
-def bad(rate: float, share: float, errors: float, count: int) -> Iterator[Verdict]:
-    """Return what becomes of some bad releases."""
+# What a bad release is judged with: no deadline, because at low traffic the claims are about requests and not about time.
+PATIENT = Policy(deadline_seconds=3600)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A bad release is taken back within so many requests of the new colour, or, at high traffic, so many readings."""
+
+    errors: float
+    requests: int
+    readings: int
+
+
+CLAIMS = (Claim(0.05, 210, 10), Claim(0.2, 45, 5))
+# The first share of a release, and the second, at rates of both colours together; and alone, where patience is wanted.
+WATCHED = ((0.1, 5), (0.1, 20), (0.1, 50), (0.1, 100), (0.1, 200), (0.5, 5), (0.5, 20), (0.5, 100), (0.5, 200))
+ALONE = ((1.0, 20), (1.0, 200))
+MISJUDGED = 0.001
+
+
+def naive(verdict: Verdict) -> bool:
+    """Return whether "more than 1 % errors in a minute" would have taken the release back until it was decided."""
+    start = requests = errors = 0.0
+    for point in verdict.path:
+        if point.requests > requests and (point.errors - errors) / (point.requests - requests) > 0.01:
+            if point.at - start >= 60 or point is verdict.path[-1]:
+                return True
+        if point.at - start >= 60:
+            start, requests, errors = point.at, point.requests, point.errors
+    return False
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value under which a share of them lies."""
+    return sorted(values)[min(len(values) - 1, math.ceil(len(values) * share) - 1)]
+
+
+def judge_healthy(count: int) -> tuple[int, Counter[tuple[str, str]]]:
+    """Return how many healthy releases were taken back, and all outcomes by what befell them."""
+    kinds = {0: "calm", 1: "burst of both colours", 2: "burst of one colour"}
+    outcomes: Counter[tuple[str, str]] = Counter()
     for seed in range(count):
-        yield simulate(Release(rate, (share,), new_errors=errors), seed)
+        verdict = simulate(healthy(seed), seed)
+        kind = kinds[seed // 12 % 3]
+        outcomes[kind, verdict.outcome] += 1
+        outcomes[kind, "naive rule"] += naive(verdict)
+    return sum(n for (_, outcome), n in outcomes.items() if outcome == "roll_back"), outcomes
+
+
+def judge_bad(claim: Claim, share: float, rate: float, count: int) -> tuple[float, float, int]:
+    """Return the requests of the new colour until it was taken back, at the median and the 95th percentile, and misses."""
+    release = Release(rate, (share,), new_errors=claim.errors)
+    verdicts = [simulate(release, seed, PATIENT) for seed in range(count)]
+    needed = [v.new.requests if v.outcome == "roll_back" else math.inf for v in verdicts]
+    return percentile(needed, 0.5), percentile(needed, 0.95), sum(math.isinf(n) for n in needed)
+
+
+def main() -> int:
+    """Simulate, print, and return whether a claim failed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    begun, failed = time.process_time(), False
+    misjudged, outcomes = judge_healthy(count)
+    print(f"{count} healthy releases at {HEALTHY:.1%} errors; {', '.join(map(str, RATES))} requests/s; shares {SHARES}")
+    print(f"{'':24}{'promoted':>10}{'held':>10}{'rolled back':>13}{'naive rule':>12}")
+    for kind in dict.fromkeys(kind for kind, _ in outcomes):
+        row = [outcomes[kind, word] for word in ("promote", "hold", "roll_back", "naive rule")]
+        print(f"{kind:24}{row[0]:>10}{row[1]:>10}{row[2]:>13}{row[3]:>12}")
+    most = max(1, int(count * MISJUDGED))
+    failed |= misjudged > most
+    print(f"rolled back: {misjudged}, at most {most}: {'FAILED' if misjudged > most else 'ok'}\n")
+    print(f"{'errors':>7}{'share':>7}{'rate':>7}{'median':>9}{'95 %':>7}{'at most':>9}{'missed':>8}")
+    for claim in CLAIMS:
+        for share, rate in (*WATCHED, *ALONE):
+            middle, slow, missed = judge_bad(claim, share, rate, max(20, count // 25))
+            within = max(claim.requests, claim.readings * rate * share * READING)
+            if (share, rate) in ALONE:
+                within = (POLICY.burst_seconds + 2 * claim.readings) * rate * share
+            failed |= slow > within
+            print(
+                f"{claim.errors:>7.0%}{share:>7.0%}{rate:>7}{middle:>9}{slow:>7}{within:>9.0f}{missed:>8}"
+                f"  {'FAILED' if slow > within else 'ok'}"
+            )
+    print(f"\n{time.process_time() - begun:.0f} s of CPU")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

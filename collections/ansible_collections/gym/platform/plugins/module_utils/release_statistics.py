@@ -23,7 +23,7 @@ OUTRIGHT = 0.01
 # A burst of one colour may lie in two readings, so it takes three to decide; more where the old colour's were longer.
 READINGS_LEAST, READINGS_MOST = 3, 20
 # What one burst may amount to of what decides: so much that three readings still do, and a stray error rarely the rest.
-READINGS_SHARE = 0.75
+READINGS_SHARE = 0.7
 # With fewer readings, how much they scatter is not known.
 LATENCY_READINGS = 5
 
