@@ -44,7 +44,7 @@ clean: molecule-down ## remove the cached images and tools as well
 # In this order: what is quick to fail comes first, and pytest's count is the last word.
 test: lint unit up end-to-end ## check everything, with the platform stood up on the local hosts of this machine
 
-lint: $(VENV) $(SERVICE) ## check style and types of YAML and Python
+lint: $(VENV) $(SERVICE) lint-migrations ## check style and types of YAML and Python, and the service's migrations
 	yamllint --strict .
 	ansible-lint --offline
 	ruff check .
@@ -95,6 +95,12 @@ cost: $(VENV) ## show what ENV costs in a month, by capability; needs no account
 
 plan: $(VENV) ## show what a provision of ENV would change, field by field
 	$(PLAYBOOK) playbooks/plan.yml
+
+lint-migrations: $(VENV) $(SERVICE) ## refuse what would lock a table or take something from the old colour
+	rm -rf build/gym_api/migrations
+	cd examples/gym_api && PYTHONPATH=src $(CURDIR)/$(dir $(SERVICE))bin/python -m gym_api migrate \
+	    --render $(CURDIR)/build/gym_api/migrations >/dev/null
+	python -m ansible_collections.gym.platform.plugins.module_utils.migration_lint build/gym_api/migrations
 
 lint-stacks: $(VENV) $(LINTERS) ## check the rendered stacks as AWS would
 	$(PYTEST) tests/stacks/test_lint.py
@@ -172,6 +178,6 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests release-demo molecule molecule-down bench \
-	bench-plan validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
-	help controller apt
+.PHONY: apt bench bench-plan clean collection controller cost diff-environments down end-to-end golden help \
+	hosts lint lint-migrations lint-stacks molecule molecule-down picture plan prove readmes rehearsal-tests \
+	rehearse release-demo requirements show-config status test unit up validate
