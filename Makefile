@@ -65,10 +65,10 @@ prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molec
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
+rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change, break, restore, destroy it; no account
 	$(PLAYBOOK) playbooks/rehearse.yml
 
-rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+rehearsal-tests: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
 molecule: $(VENV) controller ## test all roles on six shared hosts, or one: make molecule ROLE=redis
