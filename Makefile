@@ -65,7 +65,7 @@ prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molec
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change, break, restore, destroy it; no account
+rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on embedded clouds of this machine, change, break, restore and destroy it
 	$(PLAYBOOK) playbooks/rehearse.yml
 
 rehearsal-tests: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
