@@ -94,7 +94,7 @@ plan: $(VENV) ## show what a provision of ENV would change, field by field
 	$(PLAYBOOK) playbooks/plan.yml
 
 lint-stacks: $(VENV) $(LINTERS) ## check the rendered stacks as AWS would
-	$(PYTEST) tests/stacks/test_lint.py
+	$(PYTEST) tests/stacks/test_stack_lint.py
 
 diff-environments: $(VENV) ## show how staging and production differ, by record and by stack
 	python -m ansible_collections.gym.platform.plugins.module_utils.environment_diff \
