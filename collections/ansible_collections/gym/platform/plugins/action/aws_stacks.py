@@ -13,16 +13,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 try:
-    import boto3
     from ansible_collections.gym.platform.plugins.module_utils import aws_templates, stack_plan
-    from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import (
-        Outcome,
-        Settings,
-        StackError,
-        Stacks,
-    )
-    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain, unknown_region
-    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
+    from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, Settings, Stacks
+    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError as error:
     raise AnsibleActionFail(f"gym.platform.aws_stacks needs boto3 where ansible-playbook runs: {error}.") from error
@@ -70,7 +64,7 @@ def complaint(outcome: Outcome) -> str:
 
 
 def write_live(templates: Mapping[str, Mapping[str, Any]], file: str | None) -> dict[str, str]:
-    """Write templates by the names of their stacks, if a file is asked for. Raises StackError where that cannot be."""
+    """Write templates by the names of their stacks, if a file is asked for. Raises RequestError if it cannot be."""
     if file is None:
         return {}
     path = Path(file)
@@ -78,7 +72,7 @@ def write_live(templates: Mapping[str, Mapping[str, Any]], file: str | None) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(templates, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:
-        raise StackError(f"live is '{path}', which cannot be written: {error.strerror}.") from error
+        raise RequestError(f"live is '{path}', which cannot be written: {error.strerror}.") from error
     return {"live": file}
 
 
@@ -105,15 +99,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             argument_spec=ARGUMENTS,
             required_if=[("state", "planned", ["directory"]), ("state", "applied", ["directory"])],
         )
-        known = boto3.session.Session().get_available_regions("cloudformation")
-        for region in (options["region"], *options["regions"]):
-            if wrong := unknown_region(region, known):
-                raise AnsibleActionFail(wrong)
         begun = time.monotonic()
         try:
             return {**self._act(options), "elapsed": round(time.monotonic() - begun, 2)}
         # A result, and no exception: a task may expect it.
-        except (aws_templates.TemplateError, StackError) as error:
+        except (aws_templates.TemplateError, RequestError) as error:
             return {"failed": True, "msg": str(error)}
         except (BotoCoreError, ClientError) as error:
             return {"failed": True, "msg": f"{explain(error, options['region'])}."}
@@ -121,12 +111,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         state = options["state"]
         declared = aws_templates.load(Path(options["directory"])) if state in ("planned", "applied") else {}
-        prefix = f"{options['platform']}-{options['environment']}"
         settings = Settings(
-            prefix=prefix,
-            region=options["region"],
-            regions=tuple(options["regions"]),
-            tags=tags(options["platform"], options["environment"]),
+            options["platform"],
+            options["environment"],
+            options["region"],
+            tuple(options["regions"]),
             parameters={name: str(value) for name, value in options["parameters"].items()},
             confirmed=frozenset(options["confirm_destroy"]),
             prune=options["prune"],
@@ -154,7 +143,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         text = stack_plan.rendered(plan)
         result: dict[str, Any] = {
             "plan": plan.as_dict(),
-            "refused": [change.name for change in stacks.refused(plan.changes)],
+            "refused": [change.name for change in stacks.refused(plan)],
             "text": text,
             "changed": not (plan.empty or only_plan),
             "outputs": stacks.outputs(),

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.action import aws_stacks
 from ansible_collections.gym.platform.plugins.lookup.outputs import picked
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, StackError
-from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
+from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
 from ansible_collections.gym.platform.plugins.modules import aws_stacks as documented
 
@@ -30,7 +30,7 @@ def test_a_rehearsal_gets_no_real_credentials(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("address", ["127.0.0.1:4566", "ftp://x", "http://"])
 def test_an_endpoint_that_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(StackError, match="endpoint_url is"):
+    with pytest.raises(RequestError, match="endpoint_url is"):
         clients(address, 2)
 
 
@@ -74,7 +74,7 @@ def test_no_file_is_written_that_nobody_asks_for() -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
+    with pytest.raises(RequestError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
         aws_stacks.write_live({}, str(tmp_path))
 
 
