@@ -171,6 +171,11 @@ Resources:
     DeletionPolicy: Retain
     UpdateReplacePolicy: Retain
     Properties: {Description: the key of jobs}
+  Password:
+    Type: AWS::SecretsManager::Secret
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties: {Name: gym/jobs, KmsKeyId: !GetAtt Key.Arn, GenerateSecretString: {PasswordLength: 48}}
   Files:
     Type: AWS::S3::Bucket
     DeletionPolicy: Retain
@@ -189,17 +194,19 @@ def test_what_an_earlier_stack_kept_is_adopted_and_not_made_again(account: Accou
     account.client("sqs").send_message(
         QueueUrl=before["Queue"], MessageBody="kept", MessageGroupId="a", MessageDeduplicationId="a"
     )
+    password = account.client("secretsmanager").get_secret_value(SecretId="gym/jobs")["SecretString"]
     _, destroy = stacks.destroy()
-    assert destroy().kept == {"queue": ["Files", "Jobs", "Key"]}
+    assert destroy().kept == {"queue": ["Files", "Jobs", "Key", "Password"]}
     again = account.stacks({"queue": KEPT})
     plan = again.plan()
-    assert plan.summary == {"add": 0, "adopt": 3, "modify": 0, "replace": 0, "delete": 0}
+    assert plan.summary == {"add": 0, "adopt": 4, "modify": 0, "replace": 0, "delete": 0}
     outcome = again.apply(plan)
     assert not outcome.failed, outcome.failed
     assert {change.name: change.action for change in outcome.done["queue"]} == dict.fromkeys(
-        ("queue.Files", "queue.Jobs", "queue.Key"), "adopt"
+        ("queue.Files", "queue.Jobs", "queue.Key", "queue.Password"), "adopt"
     )
     assert again.outputs()["queue"] == before
+    assert account.client("secretsmanager").get_secret_value(SecretId="gym/jobs")["SecretString"] == password
     (message,) = account.client("sqs").receive_message(QueueUrl=before["Queue"])["Messages"]
     assert message["Body"] == "kept"
     assert account.stacks({"queue": KEPT}).plan().empty
@@ -219,5 +226,6 @@ def test_what_was_kept_is_adopted_when_it_is_described_again(account: Account) -
         "Jobs": "adopt",
         "Key": "adopt",
         "Other": "delete",
+        "Password": "adopt",
     }
     assert account.stacks({"queue": kept}).plan().empty

@@ -22,6 +22,7 @@ from ansible_collections.gym.platform.plugins.module_utils.stack_plan import (
     DESTROYING,
     Change,
     Plan,
+    StackPlan,
     refusal,
     refused,
 )
@@ -45,6 +46,26 @@ class Outcome:
         for key in ("done", "failed", "kept", "seconds"):
             getattr(self, key).update(getattr(later, key))
         self.untouched += later.untouched
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, for reports and callers of the module."""
+        done = [StackPlan(name, "update", changes) for name, changes in self.done.items()]
+        return {
+            "applied": Plan(tuple(done)).as_dict()["changes"],
+            "failures": self.failed,
+            "untouched": self.untouched,
+            "kept": self.kept,
+            "seconds": self.seconds,
+        }
+
+    def complaint(self) -> str:
+        """Say what failed, what was left alone because of it, and what is done."""
+        parts = [f"{name}: {text}" for name, text in self.failed.items()]
+        if self.untouched:
+            parts.append(f"Not touched, because they come after it: {', '.join(self.untouched)}.")
+        if self.done:
+            parts.append(f"Done: {', '.join(sorted(self.done))}.")
+        return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
 
 
 Work = Callable[[str, Outcome], tuple[Change, ...]]

@@ -34,6 +34,16 @@ def drift(environment: Environment) -> dict[str, Any]:
     }
 
 
+def rendered(found: Mapping[str, Any]) -> str:
+    """Return what is not as it was applied, one line for each property."""
+    lines = []
+    for item in found["drifted"]:
+        lines.append(f"{item['stack']}.{item['logical_id']}  {item['type']}  {item['status']}")
+        lines += [f"  ~ {one['path']}: {one['before']} -> {one['after']}" for one in item["properties"]]
+    lines += [f"{arn}  belongs to the environment by its tags, and to no stack" for arn in found["strangers"]]
+    return "\n".join(lines or ["No drift: everything is as it was applied."]) + "\n"
+
+
 def _told(stack: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"{stack}.{record['LogicalResourceId']}",

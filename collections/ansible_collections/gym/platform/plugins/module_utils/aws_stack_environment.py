@@ -35,14 +35,19 @@ class Environment:
         asked = [template.region for template in self.templates.values() if template.region]
         self.live = self.calls.lives((self.settings.region, *self.settings.regions, *asked))
 
-    def read_templates(self) -> None:
-        """Read the stacks with their templates; one that never came to be has none."""
+    def read_templates(self) -> Mapping[str, Mapping[str, Any]]:
+        """Read the stacks with their templates, and return these; one that never came to be has none."""
         self.read()
         self.before = self.calls.each(self.established(), lambda _, live: self.calls.body(live))
+        return self.before
 
     def established(self) -> dict[str, Live]:
         """Return the stacks that came to be."""
         return {name: live for name, live in self.live.items() if not live.void}
+
+    def outputs(self) -> dict[str, dict[str, str]]:
+        """Return the outputs of all stacks."""
+        return {name: dict(live.outputs) for name, live in sorted(self.live.items())}
 
     def resources(self) -> list[dict[str, str]]:
         """List everything that the stacks have made."""

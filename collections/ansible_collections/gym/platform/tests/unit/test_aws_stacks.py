@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.action import aws_stacks
 from ansible_collections.gym.platform.plugins.lookup.outputs import picked
+from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
@@ -37,11 +38,11 @@ def test_an_endpoint_that_is_no_address_is_refused(address: str) -> None:
 def test_a_failure_says_what_is_done_and_what_is_not() -> None:
     change = Change("network", "Vpc", "AWS::EC2::VPC", "add")
     outcome = Outcome({"network": (change,)}, {"database": "Primary failed: no. It is as it was."}, ["compute"])
-    assert aws_stacks.complaint(outcome) == (
+    assert outcome.complaint() == (
         "database: Primary failed: no. It is as it was. "
         "Not touched, because they come after it: compute. Done: network."
     )
-    told = aws_stacks.carried_out(outcome)
+    told = outcome.as_dict()
     assert [item["name"] for item in told["applied"]] == ["network.Vpc"]
     assert told["failures"] == outcome.failed
 
@@ -54,12 +55,12 @@ def test_drift_reads_like_a_plan() -> None:
         "status": "modified",
         "properties": [{"path": "VisibilityTimeout", "before": "30", "after": "60"}],
     }
-    assert aws_stacks.drift_text({"drifted": [drifted], "strangers": ["arn:aws:s3:::x"]}).splitlines() == [
+    assert aws_stack_drift.rendered({"drifted": [drifted], "strangers": ["arn:aws:s3:::x"]}).splitlines() == [
         "queue.Jobs  AWS::SQS::Queue  modified",
         "  ~ VisibilityTimeout: 30 -> 60",
         "arn:aws:s3:::x  belongs to the environment by its tags, and to no stack",
     ]
-    assert aws_stacks.drift_text({"drifted": [], "strangers": []}) == "No drift: everything is as it was applied.\n"
+    assert aws_stack_drift.rendered({"drifted": [], "strangers": []}) == "No drift: everything is as it was applied.\n"
 
 
 def test_live_templates_are_written_over_what_was_there(tmp_path: Path) -> None:
