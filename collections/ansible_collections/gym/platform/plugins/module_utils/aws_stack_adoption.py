@@ -105,7 +105,7 @@ def adoptable(calls: Calls, template: Template, region: str, live: Live | None, 
 
 def _kept(calls: Calls, stack: str, kind: Kind, region: str) -> list[tuple[str, str]]:
     where = kind.region or region
-    client = calls.client(region, kind.service)
+    client = calls.client(where, kind.service)
     found = []
     for item in calls.tagged(where, calls.settings.tags_of(stack)):
         arn = item["ResourceARN"]

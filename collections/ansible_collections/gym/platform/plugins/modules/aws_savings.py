@@ -196,6 +196,8 @@ def main() -> None:
         def client(service: str) -> Any:
             return make(service, GLOBAL_REGION if service in GLOBAL_SERVICES else module.params["region"])
 
+        # A region that does not exist would only have no recommendations.
+        client("rds")
         return run(module.params, client, module.check_mode)
 
     finish(module, work)

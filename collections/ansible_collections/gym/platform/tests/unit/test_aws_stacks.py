@@ -1,38 +1,19 @@
-"""The action around the stacks: clients, what a run is told as, and the lookup of outputs."""
+"""The action around the stacks: what a run is told as, and the lookup of outputs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.action import aws_stacks
 from ansible_collections.gym.platform.plugins.lookup.outputs import picked
 from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
 from ansible_collections.gym.platform.plugins.modules import aws_stacks as documented
-
-
-def test_a_rehearsal_gets_no_real_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real")
-
-    def key(endpoint: str | None) -> Any:
-        return clients(endpoint, 2)("cloudformation", "eu-west-1")._request_signer._credentials.access_key
-
-    assert key("http://127.0.0.1:4566") == "rehearsal"
-    assert key("https://cloudformation.example.com") == "real"
-    assert key(None) == "real"
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:4566", "ftp://x", "http://"])
-def test_an_endpoint_that_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(RequestError, match="endpoint_url is"):
-        clients(address, 2)
 
 
 def test_a_failure_says_what_is_done_and_what_is_not() -> None:
