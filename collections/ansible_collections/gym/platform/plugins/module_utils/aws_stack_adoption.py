@@ -76,9 +76,12 @@ def adoptable(calls: Calls, template: Template, region: str, live: Live | None, 
     `present` are the logical ids that the stack has. Raises RequestError for two that could be the same resource.
     """
     wanted = {
-        (kind, resource["Properties"].get(KINDS[kind].name)): key
+        (kind, name): key
         for key, resource in template.resources.items()
-        if key not in present and (kind := resource["Type"]) in KINDS and retained(resource)
+        if key not in present
+        and (kind := resource["Type"]) in KINDS
+        and retained(resource)
+        and isinstance(name := resource.get("Properties", {}).get(KINDS[kind].name), str)
     }
     found: Adopted = {}
     if not wanted:

@@ -131,6 +131,8 @@ def test_nothing_is_asked_for_what_is_there_or_not_kept_or_adopted_by_its_name()
     described = template(
         There=resource("AWS::SQS::Queue", QueueName="there"),
         Deleted=resource("AWS::SQS::Queue", "Delete", QueueName="deleted"),
+        Unnamed=resource("AWS::SQS::Queue", QueueName={"Ref": "Name"}),
+        Bare={"Type": "AWS::KMS::Key", "DeletionPolicy": "Retain"},
         Files=resource("AWS::S3::Bucket", BucketName="files"),
     )
     assert found(Cloud(), described, ("There",)) == {}
