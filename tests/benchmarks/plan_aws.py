@@ -109,12 +109,12 @@ def main() -> int:
 
 def alone(endpoint: str, count: bool) -> None:
     """Plan production without Ansible around it, or say how many resources it has."""
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import clients
     from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
-    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
     from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load
 
     regions = ("eu-central-1", "us-east-1")
-    settings = Settings("gym-production", "eu-west-1", regions, tags("gym", "production"), prune=True)
+    settings = Settings("gym", "production", "eu-west-1", regions, prune=True)
     stacks = Stacks(settings, clients(endpoint, settings.workers), load(ROOT / "build/production/aws"))
     if not stacks.plan().empty:
         raise SystemExit("The plan is not empty: something else has rendered production meanwhile.")
