@@ -52,6 +52,7 @@ build: $(VENV) controller ## build the service's image, push it, and say what is
 	$(PLAYBOOK) playbooks/build.yml
 
 pipeline: $(VENV) $(PIPELINE) ## run the GitLab pipeline on this machine against development, or JOBS of it
+	command -v rsync >/dev/null || $(MAKE) --no-print-directory apt PACKAGES=rsync
 	$(GITLAB) $(JOBS) --force-shell-executor --concurrency 1 --manual production \
 	    --variable STAGING=development --variable PRODUCTION=development
 
@@ -213,5 +214,5 @@ apt:
 
 .NOTPARALLEL:
 .PHONY: up down hosts status clean build pipeline test lint unit prove end-to-end integration audit smoke performance \
-	rehearse rehearsal-tests release-demo molecule molecule-down bench bench-plan validate cost plan lint-stacks diff-environments \
-	show-config golden readmes picture collection requirements help controller apt
+	rehearse rehearsal-tests release-demo molecule molecule-down bench bench-plan validate cost plan lint-stacks \
+	diff-environments show-config golden readmes picture collection requirements help controller apt

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +109,28 @@ def test_production_waits_for_a_person_and_gets_what_staging_has_tested() -> Non
     assert jobs()["production"]["rules"][-1]["when"] == "manual"
     assert GITHUB["jobs"]["production"]["environment"] == "production"
     assert of_gitlab(jobs()["production"]) == ['.ci/release "$PRODUCTION" "build/$STAGING/images/gym-api.json"']
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "said"),
+    [(0, "notice", "live"), (2, "error", "not made"), (3, "error", "taken back"), (4, "warning", "held")],
+)
+def test_the_endings_of_a_release_are_told_apart(tmp_path: Path, status: int, level: str, said: str) -> None:
+    place = {name: tmp_path / name for name in (".ci/release", ".venv/bin/ansible-playbook", "image.json", "Makefile")}
+    for path in place.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / ".ci/release", place[".ci/release"])
+    place["Makefile"].write_text(".venv/.installed:\n\t@true\n")
+    place["image.json"].write_text('{"digest": "sha256:abc"}')
+    place[".venv/bin/ansible-playbook"].write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')
+    place[".venv/bin/ansible-playbook"].chmod(0o755)
+    summary = tmp_path / "summary"
+    variables = {"PATH": os.environ["PATH"], "GITHUB_STEP_SUMMARY": str(summary)}
+    for more in ({}, {"GITHUB_ACTIONS": "true"}):
+        command = [str(place[".ci/release"]), "staging", "image.json"]
+        done = subprocess.run(command, env=variables | more, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert "-i inventories/staging playbooks/deploy.yml -e release_version=sha256:abc" in done.stdout
+        assert f"Release of sha256:abc to staging is {said}" in done.stdout
+    assert f"::{level} title=Release to staging::Release of sha256:abc" in done.stdout
+    assert said in summary.read_text()
