@@ -83,6 +83,9 @@ bench: $(VENV) ## measure a no-change run against Ansible's defaults
 bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of production
 	python tests/benchmarks/plan_aws.py
 
+bench-verdict: $(VENV) ## simulate 10,000 releases: how often the judgement takes a healthy one back, how soon a bad one
+	python tests/benchmarks/release_verdict.py
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
@@ -170,5 +173,5 @@ apt:
 
 .NOTPARALLEL:
 .PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests molecule molecule-down bench \
-	bench-plan validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
+	bench-plan bench-verdict validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
 	help controller apt

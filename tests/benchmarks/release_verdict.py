@@ -181,7 +181,7 @@ class Claim:
     readings: int
 
 
-CLAIMS = (Claim(0.05, 210, 12), Claim(0.2, 45, 5))
+CLAIMS = (Claim(0.05, 210, 12), Claim(0.2, 45, 6))
 # The first share of a release, and the second, at rates of both colours together; and alone, where patience is wanted.
 WATCHED = ((0.1, 5), (0.1, 20), (0.1, 50), (0.1, 100), (0.1, 200), (0.5, 5), (0.5, 20), (0.5, 100), (0.5, 200))
 ALONE = ((1.0, 20), (1.0, 200))
