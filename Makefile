@@ -118,6 +118,9 @@ bench: $(VENV) ## measure a no-change run against Ansible's defaults
 bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of production
 	python tests/benchmarks/plan_aws.py
 
+bench-verdict: $(VENV) ## simulate 10,000 releases: how often the judgement takes a healthy one back, how soon a bad one
+	python tests/benchmarks/release_verdict.py
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
@@ -219,7 +222,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan build clean collection controller cost diff-environments down end-to-end \
-	golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance picture \
-	pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status test \
-	unit up validate
+.PHONY: apt audit bench bench-plan bench-verdict build clean collection controller cost diff-environments down \
+	end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance \
+	picture pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status \
+	test unit up validate
