@@ -60,7 +60,7 @@ pipeline: $(VENV) $(PIPELINE) ## run the GitLab pipeline on this machine against
 # In this order: what is quick to fail comes first, and pytest's count is the last word.
 test: lint unit up end-to-end ## check everything, with the platform stood up on the local hosts of this machine
 
-lint: $(VENV) $(SERVICE) $(PIPELINE) ## check style and types of YAML and Python, and the pipelines
+lint: $(VENV) $(SERVICE) $(PIPELINE) lint-migrations ## check style and types, the service's migrations, and the pipelines
 	yamllint --strict .
 	ansible-lint --offline
 	ruff check .
@@ -97,10 +97,10 @@ prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molec
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change it, break it, destroy it; no account
+rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on embedded clouds of this machine, change, break, restore and destroy it
 	$(PLAYBOOK) playbooks/rehearse.yml
 
-rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+rehearsal-tests: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
 release-demo: $(VENV) ## on the running platform: a good release under load, and a bad one that takes itself back
@@ -128,8 +128,14 @@ cost: $(VENV) ## show what ENV costs in a month, by capability; needs no account
 plan: $(VENV) ## show what a provision of ENV would change, field by field
 	$(PLAYBOOK) playbooks/plan.yml
 
+lint-migrations: $(VENV) $(SERVICE) ## refuse what would lock a table or take something from the old colour
+	rm -rf build/gym_api/migrations
+	cd examples/gym_api && PYTHONPATH=src $(CURDIR)/$(dir $(SERVICE))bin/python -m gym_api migrate \
+	    --render $(CURDIR)/build/gym_api/migrations >/dev/null
+	python -m ansible_collections.gym.platform.plugins.module_utils.migration_lint build/gym_api/migrations
+
 lint-stacks: $(VENV) $(LINTERS) ## check the rendered stacks as AWS would
-	$(PYTEST) tests/stacks/test_lint.py
+	$(PYTEST) tests/stacks/test_stack_lint.py
 
 diff-environments: $(VENV) ## show how staging and production differ, by record and by stack
 	python -m ansible_collections.gym.platform.plugins.module_utils.environment_diff \
@@ -213,6 +219,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean build pipeline test lint unit prove end-to-end integration audit smoke performance \
-	rehearse rehearsal-tests release-demo molecule molecule-down bench bench-plan validate cost plan lint-stacks \
-	diff-environments show-config golden readmes picture collection requirements help controller apt
+.PHONY: apt audit bench bench-plan build clean collection controller cost diff-environments down end-to-end \
+	golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance picture \
+	pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status test \
+	unit up validate
