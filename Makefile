@@ -201,7 +201,7 @@ $(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) $(LOAD) $(NODE): | $(UV)
 
 $(PIPELINE): tests/pipelines/package-lock.json $(NODE)
 	cp tests/pipelines/package.json tests/pipelines/package-lock.json $(dir $(NODE))
-	PATH=$(CURDIR)/$(dir $(NODE))bin:$$PATH npm ci --silent --no-audit --no-fund --ignore-scripts --prefix $(dir $(NODE))
+	cd $(dir $(NODE)) && PATH=$$PWD/bin:$$PATH npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
 $(UV):
