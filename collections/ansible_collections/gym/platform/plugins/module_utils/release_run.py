@@ -193,7 +193,8 @@ class Run:
         document = self._held.read()
         if (pending := document.pending) and pending.stage is not Stage.COMMITTED and pending.live:
             self._begin("rollback", pending.release)
-            self._story.plan = Plan((), pending.target, pending.live, way_back(pending.live, pending.target), None)
+            old = self._driver.observe(None).colours[pending.live].release
+            self._story.plan = Plan((), pending.target, pending.live, way_back(pending.live, pending.target), old)
             return self._give_up_pending(pending, only_plan=only_plan)
         if document.pending:
             raise StoreError(
@@ -254,8 +255,10 @@ class Run:
         exposed = False
         try:
             for step in found.back:
-                self._take(step, wanted, found)
-            if not found.repair:
+                self._take(step, None, found)
+            if found.back:
+                self._held.update(release_store.forget)
+            if found.steps and not found.repair:
                 self._pend(wanted, found, Stage.TRIAL)
             for step in found.steps:
                 if step.action in (Action.CONTRACT, Action.RETIRE) and not found.repair and reached is Stage.TRIAL:
@@ -282,7 +285,7 @@ class Run:
                 )
             return self._go_back(wanted, found, str(error), exposed=exposed)
         version, old = wanted.version, found.old
-        if found.repair:
+        if found.repair or not found.steps:
             return self._end(Result.LIVE, f"Version {version} is whole again ({found.live}).")
         before = f", before it {old.version}." if old else "."
         return self._end(Result.LIVE, f"Version {version} is live ({found.target}){before}")

@@ -136,6 +136,11 @@ def finish(document: Document, entry: Entry) -> Document:
     return replace(document, entries=(*document.entries, entry), void=void, pending=None if ended else document.pending)
 
 
+def forget(document: Document) -> Document:
+    """Drop an unfinished release that was taken back by a run for something else."""
+    return replace(document, pending=None)
+
+
 def undo(document: Document, entry: Entry, undone: Entry) -> Document:
     """Write a rollback into the ledger: what it undid is void, and before it is what was before that."""
     older = before(replace(document, entries=document.entries[: document.entries.index(undone)]), entry.release)
