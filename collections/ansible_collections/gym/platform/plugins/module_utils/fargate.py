@@ -29,7 +29,7 @@ SCALING_TARGETS = {"CPU": 60, "Memory": 75}
 
 
 def size(service: Mapping[str, Any]) -> dict[str, int]:
-    """Return the least `cpu` (units) and `memory` (MB) for the `cpu` and `memory_mb` of a service. Raises ValueError."""
+    """Return the least `cpu` (units) and `memory` (MB) that a service has room in. Raises ValueError."""
     for cpu, memories in SIZES.items():
         if cpu >= service["cpu"] * 1024 and max(memories) >= service["memory_mb"]:
             return {"cpu": cpu, "memory": next(memory for memory in memories if memory >= service["memory_mb"])}
