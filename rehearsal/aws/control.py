@@ -169,6 +169,8 @@ def controlled(app: App, emulated: frozenset[str]) -> App:
             answer = restore()
         elif action == "end":
             answer = tasks.end(asked["arn"], asked["exit_code"], asked["reason"])
+        elif action == "stall":
+            answer = tasks.stall(asked["arn"])
         await respond(send, 200, "application/json", json.dumps(answer, default=str).encode())
 
     return answering

@@ -32,3 +32,12 @@ def end(arn: str, exit_code: int, reason: str) -> str:
             if deployment["rolloutState"] == "COMPLETED":
                 deployment["rolloutState"] = "IN_PROGRESS"
         return str(deployment["rolloutState"])
+
+
+def stall(arn: str) -> str:
+    """Leave a service's deployment unfinished, as ECS does while a target group finds no task healthy."""
+    region, account = arn.split(":")[3:5]
+    with request_scope(account, region):
+        deployment = ecs._primary_deployment(ecs._services["/".join(arn.split("/")[-2:])])
+        deployment["rolloutState"] = "IN_PROGRESS"
+        return str(deployment["rolloutState"])

@@ -37,7 +37,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
     task_definition,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_scaling import Scaling
-from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TestListener, Traffic
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TrialListener, Traffic
 
 # DescribeServices and DescribeTasks take no more at once.
 PAGE = 10
@@ -133,11 +133,11 @@ class EcsDriver:
             for job in self._jobs:
                 self._renew(job, stays)
 
-    def address(self, colour: str) -> TestListener:
+    def address(self, colour: str) -> TrialListener:
         """Return the test listener of the balancer."""
         target = self._target
         url = target.trial_url or f"https://{target.fact('ComputeOriginName')}:{TRIAL_PORT}"
-        return TestListener(url, colour, {service["name"]: target.host(service) for service in target.of_kind("web")})
+        return TrialListener(url, colour, {service["name"]: target.host(service) for service in target.of_kind("web")})
 
     def run(self, name: str, command: Sequence[str], release: Release) -> str:
         """Run a task to its end. One that an interrupted run has left behind is waited for first."""

@@ -105,7 +105,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class TestListener:
+class TrialListener:
     """The balancer's second listener, which answers what runs in the network of the environment only."""
 
     url: str

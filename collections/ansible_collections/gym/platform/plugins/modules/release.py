@@ -29,6 +29,9 @@ options:
   docker:
     description: The options of Docker hosts behind HAProxy, see C(module_utils/release_docker.py), C(Target).
     type: dict
+  ecs:
+    description: The options of ECS behind a balancer of AWS, see C(module_utils/release_ecs_records.py), C(Target).
+    type: dict
   version:
     description: What is released, a tag or a digest.
     type: str

@@ -15,15 +15,17 @@ import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import boto3
 from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import Cloud, ask
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import BLUE, COLOURS, GREEN
-from ansible_collections.gym.platform.plugins.module_utils.release_ecs import DOCUMENT, EcsDriver, EcsStore
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs import EcsDriver, EcsStore
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_aws import Aws
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records import Target
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import HEADER, weights_of
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -53,14 +55,19 @@ def endpoint() -> str:
 class EcsWorld:
     """An account of the embedded cloud, with what the stacks of an environment have in it."""
 
-    worlds: dict[str, EcsWorld] = {}
+    slow = True
+    worlds: ClassVar[dict[str, EcsWorld]] = {}
 
     def __init__(self) -> None:
         self.missing: set[str] = {"nowhere"}
         self.broken: set[str] = {"broken"}
         self.lying: set[str] = {"liar"}
+        # Versions whose tasks start and never become healthy.
+        self.hanging: set[str] = set()
         self.failing: set[str] = set()
         self.stuck = False
+        # Whether what runs once does not come to its end.
+        self.endless = False
         self.shifts: list[int] = []
         self.before_change: Callable[[], None] = lambda: None
         # Every change that AWS was asked for, by the name of its operation.
@@ -82,7 +89,7 @@ class EcsWorld:
         return EcsDriver(self.target(), aws), EcsStore(TABLE, aws)
 
     def shares(self) -> set[int]:
-        return {green(rule) for rule in self._rules("Live").values()}
+        return {green(rule) for rule in self.rules("Live").values()}
 
     def versions(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
@@ -120,7 +127,7 @@ class EcsWorld:
     def target(self) -> Target:
         """Return the options of the role release_ecs."""
         # Imported here, because that module imports this one.
-        from release_worlds import SERVICES  # noqa: PLC0415
+        from release_worlds import SERVICES
 
         return Target(
             **{
@@ -166,21 +173,31 @@ class EcsWorld:
 
     def _watch(self, events: Any) -> None:
         events.register("before-call", self._before)
+        events.register("before-send", self._refused)
         events.register("after-call.ecs.RunTask", self._one_off)
         events.register("after-call.ecs.CreateService", self._created)
         for operation in ("CreateRule", "ModifyRule"):
             events.register(f"after-call.elastic-load-balancing-v2.{operation}", self._shifted)
 
     def _before(self, model: Any, **_: Any) -> None:
-        if refused := self.refusals.get(model.name):
-            raise ClientError({"Error": {"Code": refused.pop(), "Message": "as it was told to"}}, model.name)
         if not model.name.startswith(READING):
             self.before_change()
             if self.stuck and model.name == "ModifyRule":
                 raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "stuck"}}, model.name)
             self.changes.append(model.name)
 
+    def _refused(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
+        """Answer in the place of the cloud, so that the SDK's own retries are in the game."""
+        codes = self.refusals.get(event_name.rpartition(".")[2])
+        if not codes:
+            return None
+        body = json.dumps({"__type": codes.pop(), "message": "as it was told to"}).encode()
+        raw = SimpleNamespace(stream=lambda: [body])
+        return AWSResponse(request.url, 400, {"content-type": "application/x-amz-json-1.1"}, raw)
+
     def _one_off(self, parsed: Mapping[str, Any], **_: Any) -> None:
+        if self.endless or "tasks" not in parsed:
+            return
         (task,) = parsed["tasks"]
         (container,) = self.definition(task["taskDefinitionArn"])["containerDefinitions"]
         name = " ".join([container["name"], *container["command"][1:]])
@@ -192,8 +209,11 @@ class EcsWorld:
         self.end(task["taskArn"], int(name in self.failing))
 
     def _created(self, parsed: Mapping[str, Any], **_: Any) -> None:
-        if version_of(self.definition(parsed["service"]["taskDefinition"])) in self.broken:
-            self.end(parsed["service"]["serviceArn"], 1)
+        version, arn = version_of(self.definition(parsed["service"]["taskDefinition"])), parsed["service"]["serviceArn"]
+        if version in self.broken:
+            self.end(arn, 1)
+        elif version in self.hanging:
+            ask(endpoint(), "stall", {"arn": arn})
 
     def end(self, arn: str, exit_code: int) -> None:
         """End a task, or the tasks of a service until its circuit breaker trips."""
@@ -207,7 +227,7 @@ class EcsWorld:
 
     def answer(self, colour: str) -> tuple[int, str]:
         """Answer a request to the test listener from what the cloud knows: rule, target group, service."""
-        rule = self._rules("Trial").get(colour)
+        rule = self.rules("Trial").get(colour)
         groups = weights_of(rule).keys() if rule else set()
         for service in self.services():
             if service["runningCount"] and groups & {one["targetGroupArn"] for one in service["loadBalancers"]}:
@@ -215,7 +235,7 @@ class EcsWorld:
                 return 200, json.dumps({"version": "another" if version in self.lying else version})
         return 503 if rule else 404, ""
 
-    def _rules(self, listener: str) -> dict[str, dict[str, Any]]:
+    def rules(self, listener: str) -> dict[str, dict[str, Any]]:
         rules = self.client("elbv2").describe_rules(ListenerArn=self.facts[f"Compute{listener}ListenerArn"])["Rules"]
         return {colour_of(rule): rule for rule in rules if not rule["IsDefault"]}
 
@@ -301,9 +321,3 @@ def test_listener() -> str:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
-
-
-def document(world: EcsWorld) -> str:
-    """Return what the world keeps about its releases."""
-    item = world.client("dynamodb").get_item(TableName=TABLE, Key={"name": {"S": DOCUMENT}})["Item"]
-    return str(item["document"]["S"])

@@ -49,6 +49,8 @@ class Killed(BaseException):
 class World(Protocol):
     """A target, and what can go wrong with it."""
 
+    # Whether it takes a second to release to.
+    slow: bool
     # Versions that the registry does not have, that do not start, that answer with another version.
     missing: set[str]
     broken: set[str]
@@ -77,6 +79,8 @@ class World(Protocol):
 
 class DockerWorld:
     """Hosts and a front door, whose modules work on dictionaries."""
+
+    slow = False
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self.missing: set[str] = {"nowhere"}
