@@ -37,7 +37,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
     task_definition,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_scaling import Scaling
-from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TrialListener, Traffic
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import Traffic, TrialListener
 
 # DescribeServices and DescribeTasks take no more at once.
 PAGE = 10
