@@ -7,10 +7,10 @@ prints what became of them, and ends with 1 when a claim of docs/verdict.md does
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +35,7 @@ HISTORY, READING = 600, 1.0
 # Shares of the new colour, in steps.
 SHARES: Sequence[tuple[float, ...]] = ((0.1,), (0.5,), (1.0,), (0.1, 0.5, 1.0))
 # Requests per second of both colours together.
-RATES = (2, 20, 200)
+RATES = (5, 20, 200)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, math.inf)
 FAST = (0.05, 0.2, 0.35, 0.2, 0.1, 0.06, 0.03, 0.01, 0.0)
 SLOW = (0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.15, 0.1, 0.05)
@@ -150,7 +150,7 @@ def simulate(release: Release, seed: int, policy: Policy = POLICY) -> Verdict:
 
 
 def healthy(seed: int) -> Release:
-    """Return the seed's release: every rate and every share in turn, two in three with a burst."""
+    """Return the seed's release: every rate and every share in turn, every other one with a burst."""
     random = Random(f"healthy {seed}")  # noqa: S311  a simulation
     rate, shares = RATES[seed % 3], SHARES[seed // 3 % 4]
     # Within the time in which something is being decided.
@@ -158,13 +158,101 @@ def healthy(seed: int) -> Release:
     failing = random.uniform(0.2, 1)
     bursts = (
         (),
+        (),
         (Burst(start, random.uniform(1, 20), failing, "on"),),
         (Burst(start, random.uniform(0.2, 1), failing, random.choice("on")),),
     )
-    return Release(rate, shares, bursts=bursts[seed // 12 % 3])
+    return Release(rate, shares, bursts=bursts[seed // 12 % len(bursts)])
 
 
-def bad(rate: float, share: float, errors: float, count: int) -> Iterator[Verdict]:
-    """Return what becomes of some bad releases."""
+# How bad releases are judged: at low traffic the claims are about requests, however long these take.
+PATIENT = Policy(deadline_seconds=3600)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A bad release is taken back within so many requests of the new colour, or, at high traffic, so many readings."""
+
+    errors: float
+    requests: int
+    readings: int
+
+
+CLAIMS = (Claim(0.05, 210, 10), Claim(0.2, 45, 5))
+# The first share of a release, and the second, at rates of both colours together; and alone, where patience is wanted.
+WATCHED = ((0.1, 5), (0.1, 20), (0.1, 50), (0.1, 100), (0.1, 200), (0.5, 5), (0.5, 20), (0.5, 100), (0.5, 200))
+ALONE = ((1.0, 20), (1.0, 200))
+MISJUDGED = 0.001
+
+
+def naive(rate: float, burst: Burst | None, minutes: int = 2000) -> float:
+    """Return the share of healthy minutes of one colour in which more than 1 % of its requests fail."""
+    tripped = 0
+    for seed in range(minutes):
+        colour = Colour(Random(f"naive {seed}"), HEALTHY, FAST)  # noqa: S311  a simulation
+        for second in range(60):
+            colour.serve(rate, burst.failing * burst.weight(second + 1, "n") if burst else 0)
+        tripped += colour.errors > 0.01 * colour.requests
+    return tripped / minutes
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value under which a share of them lies."""
+    return sorted(values)[min(len(values) - 1, math.ceil(len(values) * share) - 1)]
+
+
+def judge_healthy(count: int) -> tuple[int, Counter[tuple[str, str]]]:
+    """Return how many healthy releases were taken back, and all outcomes by what befell them."""
+    kinds = ("calm", "calm", "burst of both colours", "burst of one colour")
+    outcomes: Counter[tuple[str, str]] = Counter()
     for seed in range(count):
-        yield simulate(Release(rate, (share,), new_errors=errors), seed)
+        verdict = simulate(healthy(seed), seed)
+        outcomes[kinds[seed // 12 % len(kinds)], verdict.outcome] += 1
+    return sum(n for (_, outcome), n in outcomes.items() if outcome == "roll_back"), outcomes
+
+
+def judge_bad(claim: Claim, share: float, rate: float, count: int) -> tuple[float, float, int]:
+    """Return how many requests of the new colour it took (median, 95th percentile), and how often all was in vain."""
+    release = Release(rate, (share,), new_errors=claim.errors)
+    verdicts = [simulate(release, seed, PATIENT) for seed in range(count)]
+    needed = [v.new.requests if v.outcome == "roll_back" else math.inf for v in verdicts]
+    return percentile(needed, 0.5), percentile(needed, 0.95), sum(math.isinf(n) for n in needed)
+
+
+def main() -> int:
+    """Simulate, print, and return whether a claim failed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    begun, failed = time.process_time(), False
+    misjudged, outcomes = judge_healthy(count)
+    print(f"{count} healthy releases at {HEALTHY:.1%} errors; {', '.join(map(str, RATES))} requests/s; shares {SHARES}")
+    print(f"{'':24}{'promoted':>10}{'held':>10}{'rolled back':>13}")
+    for kind in dict.fromkeys(kind for kind, _ in outcomes):
+        row = [outcomes[kind, word] for word in ("promote", "hold", "roll_back")]
+        print(f"{kind:24}{row[0]:>10}{row[1]:>10}{row[2]:>13}")
+    most = max(1, int(count * MISJUDGED))
+    failed |= misjudged > most
+    print(f"rolled back: {misjudged}, at most {most}: {'FAILED' if misjudged > most else 'ok'}\n")
+    print('healthy minutes that break "more than 1 % of errors in a minute"')
+    for rate in (1, 5, 20):
+        second = Burst(20, 1, 0.8, "n")
+        print(
+            f"{rate:>4} requests/s: {naive(rate, None):6.1%}, with a second of 80 % errors: {naive(rate, second):6.1%}"
+        )
+    print(f"\n{'errors':>7}{'share':>7}{'rate':>7}{'median':>9}{'95 %':>7}{'at most':>9}{'missed':>8}")
+    for claim in CLAIMS:
+        for share, rate in (*WATCHED, *ALONE):
+            middle, slow, missed = judge_bad(claim, share, rate, max(20, count // 25))
+            within = max(claim.requests, claim.readings * rate * share * READING)
+            if (share, rate) in ALONE:
+                within = (POLICY.burst_seconds + 2 * claim.readings) * rate * share
+            failed |= slow > within
+            print(
+                f"{claim.errors:>7.0%}{share:>7.0%}{rate:>7}{middle:>9}{slow:>7}{within:>9.0f}{missed:>8}"
+                f"  {'FAILED' if slow > within else 'ok'}"
+            )
+    print(f"\n{time.process_time() - begun:.0f} s of CPU")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

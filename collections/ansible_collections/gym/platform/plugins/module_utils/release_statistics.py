@@ -44,8 +44,10 @@ def _known(errors: float, requests: float, rate: float) -> float:
 
 def _mix(share: float, one: float, rest: float) -> float:
     """Return the logarithm of a mixture of two likelihoods that are given as logarithms."""
-    top = max(one, rest)
-    return top + math.log(share * math.exp(one - top) + (1 - share) * math.exp(rest - top))
+    if not 0 < share < 1:
+        return one if share else rest
+    one, rest = one + math.log(share), rest + math.log1p(-share)
+    return max(one, rest) + math.log1p(math.exp(-abs(one - rest)))
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class ErrorTest:
         usual = _unknown(errors, requests, self._errors, self._correct)
         burst = _unknown(errors, requests, *BURST)
         bursting = math.exp(math.log(BURST_PROBABILITY) + burst - _mix(BURST_PROBABILITY, burst, usual))
+        # Without an old request nobody knows, and what has been decided is decided again later.
+        bursting = min(1.0, bursting) if requests else 0.0
         self._count_burst(bursting > 0.5 and block.old_errors > 0)
         if block.new_requests:
             self._weigh(block, bursting, requests, errors)

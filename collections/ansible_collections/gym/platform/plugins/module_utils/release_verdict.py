@@ -10,8 +10,10 @@ The tests are in release_statistics. What is judged and why is in docs/verdict.m
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from ansible_collections.gym.platform.plugins.module_utils.release_statistics import (
@@ -71,6 +73,19 @@ class Policy:
             raise PolicyError(f"burst_seconds is {self.burst_seconds}: it is 0 or more.")
         if self.inconclusive not in INCONCLUSIVE:
             raise PolicyError(f"inconclusive is '{self.inconclusive}'. Legal: {', '.join(INCONCLUSIVE)}.")
+
+
+def policy_of(record: Mapping[str, Any]) -> Policy:
+    """Return the policy of a record, with the defaults where it has none. Raises PolicyError for a key that is none."""
+    legal = [each.name for each in fields(Policy)]
+    for key in record:
+        if key not in legal:
+            nearest = difflib.get_close_matches(key, legal, n=1)
+            hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+            raise PolicyError(f"'{key}' is not a key of the policy.{hint} Legal: {', '.join(legal)}.")
+        if key != "inconclusive" and (isinstance(record[key], bool) or not isinstance(record[key], (int, float))):
+            raise PolicyError(f"{key} is '{record[key]}': it is a number.")
+    return Policy(**record)
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,7 @@ class _Colour:
     """The last reading of a colour, and what it added up to since `begin`."""
 
     last: Counters | None = None
+    buckets: dict[float, int] = field(default_factory=dict)
     requests: int = 0
     errors: int = 0
     latency: dict[float, int] = field(default_factory=dict)
@@ -159,16 +175,15 @@ class _Colour:
     def take(self, now: Counters) -> tuple[int, int, dict[float, int]]:
         """Return what a reading adds. A counter that fell began anew: what it counted meanwhile is left out."""
         before, self.last = self.last, now
+        earlier, self.buckets = self.buckets, buckets(now.latency)
         if before is None:
             return 0, 0, {}
         requests, errors = now.requests - before.requests, now.errors - before.errors
         if requests < 0 or not 0 <= errors <= requests:
             requests = errors = 0
-        latency = buckets(now.latency)
-        earlier = buckets(before.latency)
         # A histogram that appears, or has other buckets than before, has no earlier reading to be compared with.
-        comparable = latency.keys() == earlier.keys()
-        latency = {bound: count - earlier[bound] for bound, count in latency.items()} if comparable else {}
+        comparable = self.buckets.keys() == earlier.keys()
+        latency = {bound: count - earlier[bound] for bound, count in self.buckets.items()} if comparable else {}
         if any(count < 0 for count in latency.values()):
             latency = {}
         self.requests += requests
