@@ -128,8 +128,11 @@ class EcsDriver:
         self._delete([one for one in self._services() if one.colour == colour])
         for service in self._running:
             self._deregister(family(self._target, service["name"], colour))
+        if not stays and not self._services():
+            # Nothing serves any more: the listeners answer as they did before the first release.
+            self._traffic.tidy([])
         if stays:
-            self._traffic.tidy()
+            self._traffic.tidy([self._target.host(service) for service in self._target.of_kind("web")])
             for job in self._jobs:
                 self._renew(job, stays)
 

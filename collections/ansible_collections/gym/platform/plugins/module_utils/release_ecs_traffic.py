@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,8 @@ class Traffic:
                 groups = [{"TargetGroupArn": self._target.targets(service, colour), "Weight": 1}]
                 self._have("Trial", rules, conditions, groups)
 
-    def tidy(self) -> None:
-        """Remove the rules of web services that are no longer described."""
-        hosts = {self._target.host(service) for service in self._web}
+    def tidy(self, hosts: Collection[str]) -> None:
+        """Remove the rules of all names but these."""
         for listener in ("Live", "Trial"):
             for found, rule in self._rules(listener).items():
                 if found.split()[0] not in hosts:

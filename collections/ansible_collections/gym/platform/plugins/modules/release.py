@@ -23,8 +23,9 @@ options:
       - V(rolled_back) gives an unfinished release up, or else releases what was live before.
       - V(run) runs O(argv) once in the image of what is live.
       - V(read) returns what the target knows about its releases.
+      - V(absent) removes both colours, before the environment is destroyed.
     type: str
-    choices: [released, rolled_back, run, read]
+    choices: [released, rolled_back, run, read, absent]
     default: released
   docker:
     description: The options of Docker hosts behind HAProxy, see C(module_utils/release_docker.py), C(Target).

@@ -337,3 +337,12 @@ def test_nothing_stands_before_the_first_release(world: EcsWorld) -> None:
     observed = driver.observe(driver.resolve("1"))
     assert {colour.standing for colour in observed.colours.values()} == {Standing.ABSENT}
     assert (observed.share, observed.jobs) == (None, Standing.ABSENT)
+
+
+def test_nothing_is_left_of_releases_when_both_colours_have_gone(world: EcsWorld, releasing: Releasing) -> None:
+    releasing.release("1")
+    driver, _ = world.connect()
+    for colour in ("blue", "green"):
+        driver.stop(colour, None)
+    assert (world.services(), world.scaled()) == ([], {})
+    assert not world.rules("Live") and not world.rules("Trial")
