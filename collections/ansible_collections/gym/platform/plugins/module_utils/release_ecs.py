@@ -38,10 +38,12 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_scaling import Scaling
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import Traffic, TrialListener
+from ansible_collections.gym.platform.plugins.module_utils.release_plan import share_of_green
 
 # DescribeServices and DescribeTasks take no more at once.
 PAGE = 10
 SHOWN_LINES = 20
+LINES_SECONDS = 5
 SHOWN_TAGS = 5
 TRIAL_PORT = 8443
 # What a drain and a stop take besides the times that they are given.
@@ -88,7 +90,7 @@ class EcsDriver:
         for colour in COLOURS:
             here = [one for one in found if one.colour == colour]
             stands = standing([service["name"] for service in self._running], here, release)
-            serves = share == (100 if colour == "green" else 0)
+            serves = share == share_of_green(colour, 100)
             if stands is Standing.WHOLE and serves and not self._scaling.is_right(colour):
                 stands = Standing.PART
             colours[colour] = Colour(stands, here[0].release if here else None)
@@ -145,10 +147,10 @@ class EcsDriver:
     def run(self, name: str, command: Sequence[str], release: Release) -> str:
         """Run a task to its end. One that an interrupted run has left behind is waited for first."""
         record = {**ONE_OFF, "name": name, "command": list(command)}
-        definition = self._register(task_definition(self._target, record, "", release))
         kind = family(self._target, name)
         for left in self._aws.every("ecs", "list_tasks", "taskArns", cluster=self._cluster, family=kind):
             self._ended(name, left)
+        definition = self._register(task_definition(self._target, record, "", release))
         try:
             answer = self._aws.ask(
                 "ecs",
@@ -240,17 +242,16 @@ class EcsDriver:
 
     def _why(self, late: Running) -> str:
         """Say what keeps a service from being ready: what ECS says, and why its last task ended."""
-        said = late.reason or "ECS does not say why"
+        text = f"{late.name} has {late.running} of {late.desired} tasks ready: {late.reason or 'ECS does not say why'}"
         request = {"cluster": self._cluster, "serviceName": late.name, "desiredStatus": "STOPPED"}
-        stopped = self._aws.every("ecs", "list_tasks", "taskArns", **request)[:PAGE]
-        tasks = self._aws.ask("ecs", "describe_tasks", cluster=self._cluster, tasks=stopped)["tasks"] if stopped else []
-        for task in tasks:
-            codes = [one["exitCode"] for one in task["containers"] if one.get("exitCode") is not None]
-            reasons = [one["reason"] for one in task["containers"] if one.get("reason")]
-            code = f" with exit code {codes[0]}" if codes else ""
-            said += f"; a task ended{code}: {'; '.join([task.get('stoppedReason', ''), *reasons])}"
-            break
-        return f"{late.name} has {late.running} of {late.desired} tasks ready: {said}"
+        stopped = self._aws.every("ecs", "list_tasks", "taskArns", **request)
+        if not stopped:
+            return text
+        (task, *_) = self._aws.ask("ecs", "describe_tasks", cluster=self._cluster, tasks=stopped[:1])["tasks"]
+        (container,) = task["containers"]
+        code = f" with exit code {container['exitCode']}" if container.get("exitCode") is not None else ""
+        reasons = filter(None, (task.get("stoppedReason"), container.get("reason")))
+        return f"{text}; a task ended{code}: {'; '.join(reasons)}"
 
     # --- task definitions
 
@@ -308,13 +309,17 @@ class EcsDriver:
         group = self._target.fact("ComputeOneOffLogGroup")
         stream = f"{name}/{name}/{task.rpartition('/')[2]}"
         request = {"logGroupName": group, "logStreamName": stream, "limit": SHOWN_LINES, "startFromHead": False}
-        try:
-            events = self._aws.ask("logs", "get_log_events", **request)["events"]
-        except RefusedError as error:
-            if error.code == "ResourceNotFoundException":
-                return ""
-            raise
-        return "\n".join(event["message"] for event in events)
+
+        def ask() -> list[Record]:
+            try:
+                return list(self._aws.ask("logs", "get_log_events", **request)["events"])
+            except RefusedError as error:
+                if error.code == "ResourceNotFoundException":
+                    return []
+                raise
+
+        # What was written is there a moment after the task has ended.
+        return "\n".join(event["message"] for event in until(ask, bool, LINES_SECONDS))
 
     # --- images and secrets
 

@@ -112,7 +112,8 @@ def task_definition(target: Target, service: Record, colour: str, release: Relea
                 "awslogs-group": target.fact(f"Compute{part}LogGroup"),
                 "awslogs-region": target.region,
                 "awslogs-stream-prefix": service["name"],
-                "mode": "non-blocking",
+                # A service must not wait for its log, and the last line of what runs once must not be lost.
+                "mode": "blocking" if one_off else "non-blocking",
             },
         },
     }
