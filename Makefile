@@ -71,6 +71,9 @@ rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of th
 rehearsal-tests: $(VENV) $(CLOUD) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
+release-demo: $(VENV) ## on the running platform: a good release under load, and a bad one that takes itself back
+	python -m tests.releases.demo
+
 molecule: $(VENV) controller ## test all roles on six shared hosts, or one: make molecule ROLE=redis
 	molecule test $(if $(ROLE),--scenario-name $(ROLE),--all)
 
@@ -169,6 +172,6 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests molecule molecule-down bench \
+.PHONY: up down hosts status clean test lint unit prove end-to-end rehearse rehearsal-tests release-demo molecule molecule-down bench \
 	bench-plan validate cost plan lint-stacks diff-environments show-config golden readmes picture collection requirements \
 	help controller apt

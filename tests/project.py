@@ -117,11 +117,20 @@ def placements(tasks: str = "main") -> dict[str, list[tuple[str, str]]]:
             entry = {"role": entry} if isinstance(entry, str) else entry
             place(entry.get("role") or entry["name"], play, entry.get("when"))
         for section in ("pre_tasks", "tasks", "post_tasks"):
-            for task in flat(play.get(section) or []):
+            for task in flat(imported(play.get(section) or [])):
                 for module in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
                     if module in task:
                         entered = task[module].get("tasks_from", "main")
                         place(task[module]["name"], play, task.get("when"), entered)
+    return found
+
+
+def imported(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the tasks of playbooks' own files in the place of the tasks that import them."""
+    found: list[dict[str, Any]] = []
+    for task in tasks:
+        file = task.get("ansible.builtin.import_tasks")
+        found += load(ROOT / "playbooks" / file) if file else [task]
     return found
 
 

@@ -85,6 +85,9 @@ FORM = [
     Bad("buckets", "archive_after_days: 365", "archive_after_days: 1", "buckets[attendance].archive_after_days", "30"),
     Bad("edge", "request_timeout_seconds: 30", "request_timeout_seconds: soon", "edge.request_timeout_seconds",
         "integer"),
+    Bad("release", "inconclusive: hold", "inconclusive: wait", "release.judge.inconclusive",
+        "promote, hold, roll_back"),
+    Bad("release", "shares: [10, 50, 100]", "shares: [10, 50, 99]", "release.shares", "for example"),
     Bad("monitoring", "kind: webhook", "kind: pigeon", "monitoring.receivers[on-call].kind", "log, email, webhook"),
     Bad("monitoring", "retention_days: 90", "retention_days: -1", "monitoring.retention_days", "from 1 to 400"),
     Bad("alerts", "metric: http_error_ratio", "metric: http_eror_ratio", "alerts[ApiErrorRate].metric",
@@ -165,6 +168,10 @@ EVERYWHERE = [
     Bad("edge", "drain_timeout_seconds: 30", "drain_timeout_seconds: 5", "edge.drain_timeout_seconds", "at least 30",
         "drain_outlasts_requests"),
     Bad("edge", "burst: 10000", "burst: 10", "edge.rate_limit.burst", "at least 5000", "burst_covers_rate"),
+    Bad("release", "shares: [10, 50, 100]", "shares: [50, 10, 100]", "release.shares", "such as [10, 50, 100]",
+        "shares_of_a_release_rise"),
+    Bad("release", "smoke: []", "smoke: [{service: gym-worker, path: /x}]", "release.smoke[0].service", "gym-api",
+        "smoke_tests_ask_web_services"),
     Bad("alerts", "    severity: critical\n    receiver: on-call\n", "    severity: critical\n",
         "alerts[ApiErrorRate].receiver", "legal: platform, on-call", "alert_reaches_a_receiver"),
     Bad("alerts", "receiver: on-call", "receiver: oncall", "alerts[ApiErrorRate].receiver", "did you mean `on-call`?",
@@ -231,6 +238,8 @@ PRODUCTION = [
         "monitoring.receivers[platform].kind", "email, webhook", "production_wakes_somebody"),
     Bad("cost", "monthly_budget_usd: 4500", "monthly_budget_usd: 0", "cost.monthly_budget_usd", "more than 0",
         "production_has_a_budget"),
+    Bad("release", "inconclusive: hold", "inconclusive: promote", "release.judge.inconclusive", "hold, roll_back",
+        "production_lets_nothing_in_undecided"),
 ]
 
 # fmt: on

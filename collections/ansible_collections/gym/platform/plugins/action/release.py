@@ -18,9 +18,15 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
-from ansible_collections.gym.platform.plugins.module_utils.release_run import EXIT_STATUS, Procedure, Run, Story
+from ansible_collections.gym.platform.plugins.module_utils.release_run import (
+    EXIT_STATUS,
+    Procedure,
+    Run,
+    Story,
+    changed,
+)
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
-from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, stamp
+from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
 TARGETS = {"docker": release_docker.connect}
@@ -35,7 +41,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "digest": {"type": "str", "default": ""},
     "unvoid": {"type": "bool", "default": False},
     "confirm": {"type": "bool", "default": False},
-    "command": {"type": "list", "elements": "str", "default": []},
+    "argv": {"type": "list", "elements": "str", "default": []},
     "procedure": {"type": "dict", "default": {}},
     "judge": {"type": "dict", "default": {}},
     "reports": {"type": "path"},
@@ -55,7 +61,9 @@ def this_run() -> Lock:
     """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
     host, process = socket.gethostname(), os.getppid()
     person = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
-    return Lock(f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), "")
+    return Lock(
+        f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), ""
+    )
 
 
 def alive(lock: Lock) -> bool | None:
@@ -81,8 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             return self._act(options)
         except (DriverError, StoreError, ReleaseError, JudgeError) as error:
-            text = str(error)
-            return {"failed": True, "msg": text[:1].upper() + text[1:]}
+            return {"failed": True, "msg": str(error)}
 
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         (target,) = (name for name in TARGETS if options[name])
@@ -136,7 +143,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _read(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
-        return {"changed": False, "document": held.read().plain()}
+        document = held.read()
+        return {"changed": False, "document": document.plain(), "msg": "\n".join(ledger(document))}
 
     def _run(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
         observed = driver.observe(None)
@@ -146,7 +154,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise DriverError("nothing is released yet, so there is no image to run in: run playbooks/deploy.yml")
         if self._task.check_mode:
             return {"changed": True, "output": ""}
-        return {"changed": True, "output": driver.run("command", options["command"], live)}
+        said = driver.run("command", options["argv"], live)
+        return {"changed": changed(said), "output": said}
 
     def _say(self, text: str) -> None:
         self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)

@@ -7,8 +7,8 @@ name: outcome
 type: aggregate
 short_description: End ansible-playbook with the exit status of the task that failed
 description:
-  - Ansible ends with 2 whenever a task has failed. A release that took itself back (3) and one that waits for a person (4)
-    are no broken playbooks, and pipelines treat them differently.
+  - Ansible ends with 2 whenever a task has failed. A release that took itself back (3) and one that waits for a person
+    (4) are no broken playbooks, and pipelines treat them differently.
   - A failed task whose result has C(exit_status) decides, the last one if there are several.
 requirements:
   - Named in C(callbacks_enabled), as the last one.

@@ -8,11 +8,20 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gym.platform.plugins.module_utils.metrics import MetricError, prometheus_expression
 
-JOB_KEYS = {"name", "group", "port", "scheme", "path", "labels", "settings"}
+JOB_KEYS = {"name", "group", "port", "scheme", "path", "labels", "interval_seconds", "settings"}
 
 
-def service_jobs(services: Sequence[Mapping[str, Any]], group: str, colours: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the jobs that read the services of the machines in `group`, each colour at its own port."""
+# Prometheus's own default.
+LONGEST_TIMEOUT_SECONDS = 10
+
+
+def service_jobs(
+    services: Sequence[Mapping[str, Any]], group: str, colours: Mapping[str, int], web_interval_seconds: int
+) -> list[dict[str, Any]]:
+    """Return the jobs that read the services of the machines in `group`, each colour at its own port.
+
+    What serves requests is read at an interval of its own, because releases are judged by it.
+    """
     return [
         {
             "name": service["name"],
@@ -20,6 +29,7 @@ def service_jobs(services: Sequence[Mapping[str, Any]], group: str, colours: Map
             "port": int(service["port"]) + offset,
             "path": service["metrics_path"],
             "labels": {"service": service["name"], "colour": colour},
+            **({"interval_seconds": web_interval_seconds} if service["kind"] == "web" else {}),
         }
         for service in services
         if "metrics_path" in service and "port" in service
@@ -55,6 +65,7 @@ def scrape_configs(
             "scheme": scheme,
             "metrics_path": job.get("path", "/metrics"),
             **({"tls_config": {"ca_file": authority}} if scheme == "https" else {}),
+            **_interval(job),
             **job.get("settings", {}),
         }
         config = configs.setdefault(job["name"], {**how, "static_configs": []})
@@ -70,6 +81,14 @@ def scrape_configs(
             for host in sorted(groups[job["group"]])
         ]
     return list(configs.values())
+
+
+def _interval(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return how often a job is read, where it has an interval of its own; Prometheus wants no longer timeout."""
+    if "interval_seconds" not in job:
+        return {}
+    interval = int(job["interval_seconds"])
+    return {"scrape_interval": f"{interval}s", "scrape_timeout": f"{min(interval, LONGEST_TIMEOUT_SECONDS)}s"}
 
 
 def alert_rules(alerts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -250,10 +250,7 @@ def observed(item: Record) -> dict[str, Any]:
         "running": item["State"] == "running",
         "health": found.group(1) if found else "",
         "status": item["Status"],
-        **{
-            key: labels.get(LABEL + key, "")
-            for key in LABELS
-        },
+        **{key: labels.get(LABEL + key, "") for key in LABELS},
     }
 
 

@@ -518,6 +518,28 @@ def burst_covers_rate(described: Description) -> Iterator[Finding]:
         )
 
 
+# --- releases
+
+
+@everywhere
+def shares_of_a_release_rise(described: Description) -> Iterator[Finding]:
+    """A share below the one before would send people back and forth between two versions."""
+    shares = described["release"]["shares"]
+    if shares != sorted(set(shares)):
+        yield Finding(("release", "shares"), f"{shares} does not rise", f"such as {sorted(set(shares))}")
+
+
+@everywhere
+def smoke_tests_ask_web_services(described: Description) -> Iterator[Finding]:
+    """Only what is behind the front door can be asked before it gets traffic."""
+    web = [service["name"] for service in described["services"] if service["kind"] == "web"]
+    for index, test in enumerate(described["release"]["smoke"]):
+        if test["service"] not in web:
+            yield Finding(
+                ("release", "smoke", index, "service"), f"{test['service']} is no web service", ", ".join(web)
+            )
+
+
 # --- alerts
 
 
@@ -887,3 +909,10 @@ def production_has_a_budget(described: Description) -> Iterator[Finding]:
     """A mistake in a cloud is noticed by its bill: by an alert on a budget, or a month later."""
     if described["cost"]["monthly_budget_usd"] <= 0:
         yield Finding(("cost", "monthly_budget_usd"), "0 in production", "more than 0", "write what a month may cost")
+
+
+@in_production
+def production_lets_nothing_in_undecided(described: Description) -> Iterator[Finding]:
+    """A version of which nobody knows whether it is good reaches every gym when it is promoted anyway."""
+    if described["release"]["judge"]["inconclusive"] == "promote":
+        yield Finding(("release", "judge", "inconclusive"), "promote in production", "hold, roll_back")

@@ -7,13 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
-    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{text-align:left;padding:.2rem .6rem;"
-    "border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}"
-    ".passed{color:#0a7d32}.failed{color:#b00020}code{font-size:.9em;overflow-wrap:anywhere}"
-    "details{margin:.3rem 0}summary{cursor:pointer}"
-)
+from ansible_collections.gym.platform.plugins.module_utils.report_page import document, listed, table
+
 SHOWN_RESOURCE = ("stack", "logical_id", "type", "physical_id", "remembered")
 
 
@@ -49,17 +44,17 @@ def page(report: Mapping[str, Any]) -> str:
         f"<p>{escape(report['time'])}, {report['elapsed_seconds']:.1f} s, {len(report['resources'])} resources of "
         f"{len({item['type'] for item in report['resources']})} types in {len(stacks)} stacks, on an embedded cloud. "
         "It proves the order, the templates and the playbooks; values of services are proven by the linters.</p>",
-        _table("What was done", ("step", "seconds", "outcome"), [_step(step) for step in report["steps"]]),
-        _table(
+        table("What was done", ("step", "seconds", "outcome"), [_step(step) for step in report["steps"]]),
+        table(
             "Stacks",
             ("stack", "resources", "seconds to apply"),
             [(name, count, float(seconds.get(name, 0))) for name, count in sorted(stacks.items())],
         ),
         _price(report.get("price") or {}),
         _posture(report.get("posture") or {}),
-        _listed("Only remembered: validated against AWS's schema, without a service behind them", report["remembered"]),
-        _listed("Not compared: the embedded cloud keeps nothing that could drift", report.get("unreadable", [])),
-        _table(
+        listed("Only remembered: validated against AWS's schema, without a service behind them", report["remembered"]),
+        listed("Not compared: the embedded cloud keeps nothing that could drift", report.get("unreadable", [])),
+        table(
             "Changed behind the stacks' backs, and found",
             ("resource", "type", "field", "before", "after"),
             [
@@ -67,11 +62,10 @@ def page(report: Mapping[str, Any]) -> str:
                 for item in report.get("edits", [])
             ],
         ),
-        _listed("Kept when everything was deleted", _kept(report.get("kept", {}))),
+        listed("Kept when everything was deleted", _kept(report.get("kept", {}))),
         *(_resources(name, report["resources"]) for name in sorted(stacks)),
     ]
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
-    return head + "\n".join(part for part in parts if part) + "\n</html>\n"
+    return document(title, parts)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, float, str]:
@@ -82,7 +76,7 @@ def _price(price: Mapping[str, Any]) -> str:
     if not price:
         return ""
     rows = [(name, float(usd)) for name, usd in price["capabilities"].items()]
-    return _table("Price of a month, US dollars", ("capability", "USD"), [*rows, ("all", float(price["monthly"]))])
+    return table("Price of a month, US dollars", ("capability", "USD"), [*rows, ("all", float(price["monthly"]))])
 
 
 def _posture(posture: Mapping[str, Any]) -> str:
@@ -92,7 +86,7 @@ def _posture(posture: Mapping[str, Any]) -> str:
         (item["check"], item["resource"], item["name"], item["reason"] or "none") for item in posture.get("failed", [])
     ]
     head = f"<h2>Posture</h2><p>checkov: {posture.get('passed', 0)} checks passed, {len(findings)} failed.</p>"
-    return head + _table("", ("check", "resource", "what it wants", "why that is accepted"), findings)
+    return head + table("", ("check", "resource", "what it wants", "why that is accepted"), findings)
 
 
 def _kept(kept: Mapping[str, Iterable[str]]) -> list[str]:
@@ -101,25 +95,4 @@ def _kept(kept: Mapping[str, Iterable[str]]) -> list[str]:
 
 def _resources(stack: str, resources: Iterable[Mapping[str, Any]]) -> str:
     rows = [(item["logical_id"], item["type"], item["physical_id"]) for item in resources if item["stack"] == stack]
-    return f"<details><summary>{escape(stack)}</summary>{_table('', ('logical id', 'type', 'id'), rows)}</details>"
-
-
-def _listed(title: str, items: Sequence[str]) -> str:
-    if not items:
-        return ""
-    return f"<h2>{escape(title)}</h2><p>{', '.join(f'<code>{escape(item)}</code>' for item in items)}</p>"
-
-
-def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    heading = f"<h2>{escape(title)}</h2>" if title else ""
-    return f"{heading}<table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"<td class=n>{value:,.2f}</td>"
-    return f"<td class=n>{value}</td>" if isinstance(value, int) else f"<td><code>{escape(str(value))}</code></td>"
+    return f"<details><summary>{escape(stack)}</summary>{table('', ('logical id', 'type', 'id'), rows)}</details>"

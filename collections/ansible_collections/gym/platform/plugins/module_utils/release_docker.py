@@ -133,9 +133,7 @@ class DockerDriver:
     def shift(self, share: int) -> None:
         """Write the share into the map of every front door: in its memory and in its file."""
         entries = {service["name"]: str(share) for service in self._web}
-        self._ask(
-            [Call(edge, "haproxy_map", {"path": COLOURS_MAP, "entries": entries}) for edge in self._target.edges]
-        )
+        self._ask([Call(edge, "haproxy_map", {"path": COLOURS_MAP, "entries": entries}) for edge in self._target.edges])
 
     def stop(self, colour: str, stays: Release | None) -> None:
         """Drain the colour's open requests, stop its containers, and renew the jobs."""
@@ -160,9 +158,7 @@ class DockerDriver:
         if stays:
             for host in self._target.hosts:
                 absent[host] += [name for name in names(self._of("", host)) if name not in names(jobs[host])]
-        self._ask(
-            [self._containers(host, present=jobs[host], absent=absent[host]) for host in self._target.hosts]
-        )
+        self._ask([self._containers(host, present=jobs[host], absent=absent[host]) for host in self._target.hosts])
 
     def address(self, colour: str) -> Preview:
         """Return the preview address of the front doors."""
@@ -284,7 +280,9 @@ def connect(options: Mapping[str, Any], call: Caller) -> tuple[DockerDriver, Doc
     except TypeError as error:
         raise DriverError(f"the options of the target are not what they have to be: {error}") from error
     if not (target.hosts and target.edges):
-        raise DriverError(f"there is nowhere to release to: hosts {list(target.hosts)}, front doors {list(target.edges)}")
+        raise DriverError(
+            f"there is nowhere to release to: hosts {list(target.hosts)}, front doors {list(target.edges)}"
+        )
     check_ports(target.services)
     return DockerDriver(target, call), DockerStore(target.edges[0], call)
 

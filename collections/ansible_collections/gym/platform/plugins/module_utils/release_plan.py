@@ -73,7 +73,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Desired:
-    """What shall be, and how to get there. `shares` are the per cents through which the traffic goes; 100 is the last."""
+    """What shall be, and how to get there. The traffic goes through `shares` in per cent; 100 is the last."""
 
     release: Release
     shares: Sequence[int] = (10, 50, 100)
@@ -160,11 +160,8 @@ def plan(current: Current, desired: Desired) -> Plan:
         target = other(pending.live) if pending.live else pending.target
         ahead = _release(_taken_back(observed, pending), desired, target, pending.live, old)
         return Plan(ahead.steps, ahead.target, ahead.live, back, old)
-    if pending:
-        # Committed: what was unfinished is live. It is finished on the way of what comes.
-        live = pending.target
-    else:
-        live = live_colour(observed)
+    # What was committed is live, if unfinished: it is finished on the way of what comes.
+    live = pending.target if pending else live_colour(observed)
     return _from_live(observed, desired, live, unfinished=pending is not None)
 
 

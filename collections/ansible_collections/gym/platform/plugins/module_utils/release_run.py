@@ -112,7 +112,7 @@ class Story:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        told = {
+        return {
             "kind": self.kind,
             "who": self.who,
             "begun": self.begun,
@@ -129,7 +129,6 @@ class Story:
             "way_back_seconds": self.way_back_seconds,
             "seconds": round(self.seconds, 2),
         }
-        return told
 
 
 class GivenUpError(Exception):
@@ -180,11 +179,13 @@ class Run:
         )
         found = self._plan(desired, document.pending)
         if found.empty:
-            return self._end(Result.UNCHANGED, f"Version {version} runs already, with these settings; nothing was done.")
+            return self._end(
+                Result.UNCHANGED, f"Version {version} runs already, with these settings; nothing was done."
+            )
         if (when := release_store.condemned(document, wanted)) and not unvoid and not found.repair:
             raise StoreError(
-                f"version {version} ({wanted.digest[:19]}) was rolled back at {when} and is void. Release another version,"
-                f" or say that you mean it: -e release_unvoid=true"
+                f"version {version} ({wanted.digest[:19]}) was rolled back at {when} and is void. Release another"
+                " version, or say that you mean it: -e release_unvoid=true"
             )
         return self._carry_out(desired, found, only_plan=only_plan, unvoid=unvoid)
 
@@ -198,8 +199,8 @@ class Run:
             return self._give_up_pending(pending, only_plan=only_plan)
         if document.pending:
             raise StoreError(
-                f"version {document.pending.release.version} is live, but its release was interrupted near its end: finish it"
-                f" first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
+                f"version {document.pending.release.version} is live, but its release was interrupted near its end:"
+                f" finish it first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
             )
         observed = self._driver.observe(None)
         colour = live_colour(observed)
@@ -207,13 +208,15 @@ class Run:
         entry = release_store.before(document, live)
         if entry is None or entry.previous is None:
             raise StoreError(
-                f"there is nothing to roll back to: version '{live.version if live else 'none'}' is live and replaced no"
-                " other one that is known. To release a version by its name: playbooks/deploy.yml -e release_version=<tag>"
+                f"there is nothing to roll back to: version '{live.version if live else 'none'}' is live and replaced"
+                " no other one that is known. To release a version by its name: playbooks/deploy.yml -e"
+                " release_version=<tag>"
             )
         if entry.contracted and not confirmed:
             raise StoreError(
-                f"version {entry.previous.version} cannot work with the database any more: version {entry.release.version}"
-                " has contracted its schema. Release a version that can, or say that you mean it: -e rollback_confirm=true"
+                f"version {entry.previous.version} cannot work with the database any more: version"
+                f" {entry.release.version} has contracted its schema. Release a version that can, or say that you mean"
+                " it: -e rollback_confirm=true"
             )
         wanted = self._driver.resolve(entry.previous.version, entry.previous.digest)
         self._begin("rollback", wanted)
@@ -274,8 +277,8 @@ class Run:
             self._record(Result.HELD, str(hold), None)
             return self._end(
                 Result.HELD,
-                f"Version {wanted.version} is held at its share of the requests, and both colours keep running: {hold}. Go"
-                " on with playbooks/deploy.yml and the same version, or give it up with playbooks/rollback.yml.",
+                f"Version {wanted.version} is held at its share of the requests, and both colours keep running: {hold}."
+                " Go on with playbooks/deploy.yml and the same version, or give it up with playbooks/rollback.yml.",
             )
         except (DriverError, SmokeError, GivenUpError) as error:
             if reached is Stage.COMMITTED or found.repair:
@@ -320,7 +323,9 @@ class Run:
             self._record(Result.ROLLED_BACK, "given up by hand", None)
         finally:
             self._held.free()
-        return self._end(Result.LIVE, f"Version {pending.release.version} was given up; the {pending.live} colour serves.")
+        return self._end(
+            Result.LIVE, f"Version {pending.release.version} was given up; the {pending.live} colour serves."
+        )
 
     def _pend(self, wanted: Release, found: Plan, stage: Stage) -> None:
         pending = Pending(wanted, found.target, found.live, stage)
@@ -369,9 +374,10 @@ class Run:
             case Action.PROVE_OLD if found.old:
                 return smoke(driver.address(step.colour), procedure.smoke, found.old.version)
             case Action.JUDGE:
-                self._judged(step.colour, 0.0, procedure.judge_seconds)
+                return self._judged(step, 0.0, procedure.judge_seconds)
             case Action.BAKE:
-                self._judged(step.colour, procedure.bake_seconds, max(procedure.bake_seconds, procedure.judge_seconds))
+                most = max(procedure.bake_seconds, procedure.judge_seconds)
+                return self._judged(step, procedure.bake_seconds, most)
             case _ if wanted:
                 return self._with_release(step, wanted)
         return ""
@@ -393,14 +399,16 @@ class Run:
                 return said
         return ""
 
-    def _judged(self, colour: str, least: float, most: float) -> None:
-        judgement = self._judge.watch(colour, least, most, self._held.renew)
-        self._story.judgements.append({"outcome": judgement.outcome, "reason": judgement.reason, **judgement.record})
+    def _judged(self, step: Step, least: float, most: float) -> str:
+        judgement = self._judge.watch(step.colour, least, most, self._held.renew)
+        said = {"share": step.share, "outcome": judgement.outcome, "reason": judgement.reason}
+        self._story.judgements.append({**said, **judgement.record})
         what = judgement.outcome if judgement.outcome != "undecided" else self._procedure.inconclusive
         if what == "roll_back":
             raise GivenUpError(judgement.reason)
         if what == "hold":
             raise HoldError(judgement.reason)
+        return judgement.reason
 
 
 def changed(said: str) -> bool:

@@ -29,7 +29,7 @@ class SmokeTest:
 
 
 def smoke(address: Address, tests: Sequence[SmokeTest], version: str) -> str:
-    """Make all requests, and return a sentence of what was asked. Raises SmokeError, and the DriverError of no answer."""
+    """Make all requests and return what was asked, in words. Raises SmokeError, and DriverError for no answer."""
     asked = [test for test in tests for _ in range(REQUESTS)]
     answers = address.ask([Request(test.service, test.path) for test in asked])
     for test, answer in zip(asked, answers, strict=True):

@@ -36,6 +36,10 @@ class Lock:
     since: str
     expires: str
 
+    def same(self, lock: Lock) -> bool:
+        """Tell whether it is of the same run."""
+        return replace(self, expires="") == replace(lock, expires="")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -90,9 +94,7 @@ def parse(text: str) -> Document:
         return Document(
             lock=Lock(**plain["lock"]) if plain["lock"] else None,
             pending=pending
-            and Pending(
-                Release(**pending["release"]), pending["target"], pending["live"], Stage(pending["stage"])
-            ),
+            and Pending(Release(**pending["release"]), pending["target"], pending["live"], Stage(pending["stage"])),
             entries=tuple(
                 Entry(**{**entry, "release": Release(**entry["release"]), "previous": _release(entry["previous"])})
                 for entry in plain["entries"]
@@ -101,8 +103,8 @@ def parse(text: str) -> Document:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"what the target keeps about its releases cannot be read ({type(error).__name__}: {error}); move the document"
-            " aside and release again: what serves is seen from the target itself"
+            f"what the target keeps about its releases cannot be read ({type(error).__name__}: {error}); move the"
+            " document aside and release again: what serves is seen from the target itself"
         ) from error
 
 
@@ -114,10 +116,10 @@ def stamp(moment: datetime) -> str:
 def acquire(document: Document, mine: Lock, now: datetime, alive: Callable[[Lock], bool | None]) -> Document:
     """Take the lock. Raises StoreError, with its holder's name, where somebody lives who has it.
 
-    `alive` tells whether a holder's process is running, None where that cannot be seen from here: then its time decides.
+    `alive` tells whether a holder's process runs, None where that cannot be seen from here: then its time decides.
     """
     lock = document.lock
-    if lock and lock.holder != mine.holder or lock and (lock.process, lock.started) != (mine.process, mine.started):
+    if lock and not mine.same(lock):
         living = alive(lock)
         if living or (living is None and lock.expires > stamp(now)):
             raise StoreError(
@@ -139,6 +141,24 @@ def finish(document: Document, entry: Entry) -> Document:
 def forget(document: Document) -> Document:
     """Drop an unfinished release that was taken back by a run for something else."""
     return replace(document, pending=None)
+
+
+def ledger(document: Document) -> list[str]:
+    """Return what is known as lines for a person, the latest last."""
+    lines = [f"{'when':<20}  {'what':<8}  {'version':<24}  {'came out':<11}  {'took':>7}  who, and why"]
+    for entry in document.entries:
+        void = "  VOID" if condemned(document, entry.release) else ""
+        why = f": {entry.reason}" if entry.reason else ""
+        lines.append(
+            f"{entry.time:<20}  {entry.kind:<8}  {entry.release.version:<24}  {entry.outcome:<11}"
+            f"  {entry.seconds:>5.0f} s  {entry.who}{why}{void}"
+        )
+    if pending := document.pending:
+        words = f"version {pending.release.version} on {pending.target}, {pending.stage.value}"
+        lines.append(f"unfinished: {words}, before it {pending.live or 'nothing'}")
+    if document.lock:
+        lines.append(f"locked by {document.lock.holder} since {document.lock.since}, until {document.lock.expires}")
+    return lines
 
 
 def undo(document: Document, entry: Entry, undone: Entry) -> Document:
@@ -177,7 +197,7 @@ def before(document: Document, live: Release | None) -> Entry | None:
 
 
 class Held:
-    """The lock of this run. Every change of the document goes through it, and fails once the lock is somebody else's."""
+    """The lock of this run: every change of the document goes through it, and fails once it is somebody else's."""
 
     def __init__(self, store: Store, mine: Lock, lease: timedelta, now: Callable[[], datetime]) -> None:
         """Remember the store; nothing is taken yet."""
@@ -223,7 +243,7 @@ class Held:
 
     def _must_own(self, document: Document) -> None:
         lock = document.lock
-        if not lock or (lock.holder, lock.process, lock.since) != (self._mine.holder, self._mine.process, self._mine.since):
+        if lock is None or not self._mine.same(lock):
             raise StoreError(
                 f"the lock of this release was lost to {lock.holder if lock else 'nobody'}: it was not renewed in time."
                 " Nothing more is done here"
@@ -238,4 +258,6 @@ class Held:
                 self._text, self._mark = text, mark
                 return
             self.read()
-        raise StoreError(f"others were faster with {ATTEMPTS} changes of what the target keeps about its releases; repeat")
+        raise StoreError(
+            f"others were faster with {ATTEMPTS} changes of what the target keeps about its releases; repeat"
+        )

@@ -13,15 +13,15 @@ description:
   - What fails before the contract goes back to the old colour by itself. An interrupted release is taken up where it
     stands by the next run of the same version, and taken back by one of another.
   - Check mode and C(--diff) show the steps.
-  - The result's C(exit_status) is 2 for a release that failed unnoticed, 3 for one that had traffic and was taken back, 4
-    for one that waits for a person. The callback C(gym.platform.outcome) makes it that of C(ansible-playbook).
+  - The result's C(exit_status) is 2 for a release that failed unnoticed, 3 for one that had traffic and was taken back,
+    4 for one that waits for a person. The callback C(gym.platform.outcome) makes it that of C(ansible-playbook).
   - Runs on the controller.
 options:
   state:
     description:
       - V(released) brings O(version) to the target.
       - V(rolled_back) gives an unfinished release up, or else releases what was live before.
-      - V(run) runs O(command) once in the image of what is live.
+      - V(run) runs O(argv) once in the image of what is live.
       - V(read) returns what the target knows about its releases.
     type: str
     choices: [released, rolled_back, run, read]
@@ -45,15 +45,15 @@ options:
     description: Roll back although the database has lost what the version before needs.
     type: bool
     default: false
-  command:
-    description: What V(run) runs.
+  argv:
+    description: The command that V(run) runs.
     type: list
     elements: str
     default: []
   procedure:
     description: >-
-      The commands C(expand), C(contract) and C(assets), the C(shares), the C(smoke) tests, the times C(judge_seconds) and
-      C(bake_seconds), whether the release is C(judged), and what an C(inconclusive) judgement leads to.
+      The commands C(expand), C(contract) and C(assets), the C(shares), the C(smoke) tests, the times C(judge_seconds)
+      and C(bake_seconds), whether the release is C(judged), and what an C(inconclusive) judgement leads to.
     type: dict
     default: {}
   judge:

@@ -77,7 +77,7 @@ class HostCalls:
             end_with_parent()
             tell.send(self._run(call))
         # Whatever happens, the parent waits for one answer, and nothing above this frame is this process's business.
-        except BaseException:  # noqa: BLE001
+        except BaseException:
             tell.send({"failed": True, "msg": traceback.format_exc()})
         finally:
             os._exit(0)

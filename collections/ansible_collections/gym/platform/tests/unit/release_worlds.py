@@ -42,7 +42,7 @@ SERVICES = [API, WORKER, JOB]
 HOSTS = {"app-1": "10.0.0.1", "app-2": "10.0.0.2"}
 
 
-class Killed(BaseException):  # noqa: N818 - not an error: the end of the process
+class Killed(BaseException):
     """The controller was killed."""
 
 

@@ -46,7 +46,7 @@ RECORD: dict[str, Any] = {
     "extra_hosts": ["database:host-gateway"],
     "mounts": ["/etc/ssl/gym/ca.pem"],
     "stop_seconds": 30,
-    "previous": {"version": "0", "digest": "sha256:000"},
+    "release": "beef",
 }
 
 
@@ -246,11 +246,11 @@ def test_a_container_is_closed_except_for_what_its_record_opens() -> None:
     assert host["Binds"] == ["/etc/ssl/gym/ca.pem:/etc/ssl/gym/ca.pem:ro"]
     assert request["Env"] == ["PASSWORD=hidden", "PORT=8000"]
     assert "hidden" not in json.dumps(request["Labels"])
-    assert request["Labels"]["gym.platform.previous_digest"] == "sha256:000"
+    assert request["Labels"]["gym.platform.release"] == "beef"
 
 
 def test_a_job_has_no_port_and_is_not_restarted() -> None:
-    request = creation({**RECORD, "kind": "job", "port": 0, "inner_port": 0, "health": [], "previous": {}}, {})
+    request = creation({**RECORD, "kind": "job", "port": 0, "inner_port": 0, "health": []}, {})
     assert request["HostConfig"]["RestartPolicy"] == {"Name": "no"}
     assert "PortBindings" not in request["HostConfig"]
     assert "Healthcheck" not in request
@@ -275,7 +275,7 @@ def test_what_the_engine_lists_becomes_what_the_plan_reads(status: str, state: s
     }
     found = observed(item)
     assert (found["running"], found["health"]) == (running, health)
-    assert (found["name"], found["configuration"], found["previous_version"]) == ("api-blue", "f00", "0")
+    assert (found["name"], found["configuration"], found["release"]) == ("api-blue", "f00", "beef")
 
 
 def test_a_created_container_is_neither_good_nor_bad_yet() -> None:

@@ -52,13 +52,22 @@ def test_prometheus_own_words_pass_through() -> None:
     assert found[0]["scrape_timeout"] == "3s"
 
 
+def test_a_job_may_be_read_at_an_interval_of_its_own() -> None:
+    found = configs(
+        {"name": "a", "group": "app", "port": 1, "interval_seconds": 1},
+        {"name": "b", "group": "app", "port": 2, "interval_seconds": 60},
+    )
+    assert [(job["scrape_interval"], job["scrape_timeout"]) for job in found] == [("1s", "1s"), ("60s", "10s")]
+
+
 def test_a_service_is_read_at_the_port_of_each_colour() -> None:
     services: list[dict[str, Any]] = [
-        {"name": "api", "port": 8000, "metrics_path": "/metrics"},
-        {"name": "report", "schedule": "daily"},
+        {"name": "api", "kind": "web", "port": 8000, "metrics_path": "/metrics"},
+        {"name": "worker", "kind": "worker", "port": 8001, "metrics_path": "/metrics"},
+        {"name": "report", "kind": "job", "schedule": "daily"},
     ]
-    found = configs(*service_jobs(services, "app", {"blue": 0, "green": 50}))
-    assert [job["job_name"] for job in found] == ["api"]
+    found = configs(*service_jobs(services, "app", {"blue": 0, "green": 50}, 1))
+    assert [(job["job_name"], job.get("scrape_interval")) for job in found] == [("api", "1s"), ("worker", None)]
     assert [(target["targets"][0], target["labels"]) for target in found[0]["static_configs"]] == [
         ("10.0.0.1:8000", {"instance": "app-1", "service": "api", "colour": "blue"}),
         ("10.0.0.2:8000", {"instance": "app-2", "service": "api", "colour": "blue"}),

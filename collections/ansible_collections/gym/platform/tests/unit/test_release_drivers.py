@@ -244,7 +244,9 @@ def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_put
         other.release("1")
         if not other.killed_at(number, "2"):
             break
-        asked = {GREEN for share in other.world.shares() if share} | {BLUE for share in other.world.shares() if share < 100}
+        asked = {GREEN for share in other.world.shares() if share} | {
+            BLUE for share in other.world.shares() if share < 100
+        }
         assert asked <= other.world.versions().keys(), "somebody is sent to where nobody serves"
         story = other.release(then)
         assert story.result in (Result.LIVE, Result.UNCHANGED), (number, story.sentence)

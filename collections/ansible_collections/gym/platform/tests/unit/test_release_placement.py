@@ -1,53 +1,29 @@
-"""What a release does is decided without any host: every case is a table of what runs and what is wanted."""
+"""Where instances stand and what they are, without any host: every case is a table of what runs and what is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gym.platform.plugins.filter import release as filters
-from ansible_collections.gym.platform.plugins.module_utils.release import (
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import Standing
+from ansible_collections.gym.platform.plugins.module_utils.release_placement import (
     GREEN_OFFSET,
     INSTANCES_PER_HOST,
-    Plan,
     ReleaseError,
     Wish,
     check_ports,
     edge_services,
-    outcome,
+    one_off,
     places,
     plan_containers,
-    plan_release,
-    problems,
+    release_configuration,
+    standing,
+    wanted_instances,
 )
+from release_worlds import API, HOSTS, JOB, SERVICES, WORKER
 
-API: dict[str, Any] = {
-    "name": "api",
-    "kind": "web",
-    "command": ["api"],
-    "port": 8000,
-    "hostname": "api",
-    "health_path": "/healthz",
-    "ready_path": "/readyz",
-    "replicas": 2,
-    "cpu": 1.0,
-    "memory_mb": 256,
-}
-WORKER: dict[str, Any] = {
-    "name": "worker",
-    "kind": "worker",
-    "command": ["worker"],
-    "port": 8001,
-    "health_path": "/healthz",
-    "replicas": 2,
-    "cpu": 0.5,
-    "memory_mb": 128,
-}
-JOB: dict[str, Any] = {"name": "report", "kind": "job", "command": ["report"], "cpu": 0.5, "memory_mb": 128}
-SERVICES = [API, WORKER, JOB]
-HOSTS = {"app-1": "10.0.0.1", "app-2": "10.0.0.2"}
 SECRETS = {"PASSWORD": "first"}
 
 
@@ -60,205 +36,83 @@ def wish(version: str = "1", **changes: Any) -> Wish:
         "secrets": SECRETS,
         "health_command": ["check", "http://127.0.0.1:{port}{path}"],
     }
-    return Wish(**{**values, **changes})
+    plain = Wish(**{**values, **changes})
+    return Wish(**{**values, **changes, "configuration": release_configuration(SERVICES, plain)})
 
 
-class World:
-    """Hosts and a front door that do what a plan says, as the role does it."""
-
-    def __init__(self) -> None:
-        self.containers: dict[str, dict[str, dict[str, Any]]] = {host: {} for host in HOSTS}
-        self.shares = {"api": 0}
-
-    @property
-    def observed(self) -> dict[str, list[dict[str, Any]]]:
-        return {host: list(items.values()) for host, items in self.containers.items()}
-
-    def plan(self, wanted: Wish, services: Sequence[Mapping[str, Any]] = SERVICES) -> Plan:
-        return plan_release(services, HOSTS, self.observed, [self.shares], wanted, "gym.test")
-
-    def run(self, records: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        for host, items in records.items():
-            for record in items:
-                previous = record["previous"]
-                self.containers[host][record["name"]] = {
-                    **{key: record[key] for key in ("name", "service", "kind", "colour", "version", "digest")},
-                    "configuration": record["configuration"],
-                    "previous_version": previous.get("version", ""),
-                    "previous_digest": previous.get("digest", ""),
-                    "running": record["kind"] != "job",
-                    "health": "healthy",
-                }
-
-    def remove(self, names: Mapping[str, Sequence[str]]) -> None:
-        for host, items in names.items():
-            for name in items:
-                self.containers[host].pop(name, None)
-
-    def release(self, wanted: Wish, services: Sequence[Mapping[str, Any]] = SERVICES) -> Plan:
-        plan = self.plan(wanted, services)
-        self.run(plan.start)
-        self.shares.update(plan.shift)
-        self.run(plan.jobs)
-        self.remove(plan.retire)
-        return plan
-
-    def names(self, host: str = "app-1") -> list[str]:
-        return sorted(self.containers[host])
+def running(records: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the containers that these records become."""
+    return {
+        host: [{**item, "running": item["kind"] != "job", "health": "healthy"} for item in items]
+        for host, items in records.items()
+    }
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
+def compared(wanted: Wish, there: dict[str, list[dict[str, Any]]], colour: str = "blue") -> Standing:
+    return standing(wanted_instances(SERVICES, HOSTS, colour, wanted), there, wanted.configuration)
 
 
-def test_the_first_release_starts_on_the_colour_that_gets_the_traffic(world: World) -> None:
-    plan = world.release(wish())
-    assert plan.shift == {}
-    assert world.names("app-1") == ["api-blue", "report", "worker-blue"]
-    assert world.names("app-2") == ["api-blue", "worker-blue"]
-    assert plan.backends == {"new": ["api_blue"], "old": []}
+BLUE = running(wanted_instances(SERVICES, HOSTS, "blue", wish()))
 
 
-def test_what_runs_already_is_not_released_again(world: World) -> None:
-    world.release(wish())
-    assert world.plan(wish()).needed is False
+def test_a_colour_has_every_service_but_jobs_and_jobs_are_on_the_first_host() -> None:
+    blue = wanted_instances(SERVICES, HOSTS, "blue", wish())
+    assert [record["name"] for record in blue["app-1"]] == ["api-blue", "worker-blue"]
+    jobs = wanted_instances(SERVICES, HOSTS, "", wish())
+    assert [[record["name"] for record in jobs[host]] for host in HOSTS] == [["report"], []]
+    assert "RELEASE_COLOUR" not in jobs["app-1"][0]["environment"]
 
 
-def test_a_new_version_starts_beside_the_old_one_and_takes_its_place(world: World) -> None:
-    world.release(wish("1"))
-    plan = world.release(wish("2"))
-    assert plan.shift == {"api": 100}
-    assert plan.backends == {"new": ["api_green"], "old": ["api_blue"]}
-    assert plan.undo["app-1"] == ["api-green", "worker-green"]
-    assert plan.smoke == [{"name": "api", "hostname": "api.gym.test", "colour": "green"}]
-    assert world.names() == ["api-green", "report", "worker-green"]
-    assert world.release(wish("3")).shift == {"api": 0}
-    assert world.names() == ["api-blue", "report", "worker-blue"]
+class TestStanding:
+    def test_what_runs_as_it_is_wanted_is_whole(self) -> None:
+        assert compared(wish(), BLUE) is Standing.WHOLE
+        assert compared(wish(), {host: [] for host in HOSTS}) is Standing.ABSENT
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"version": "2"},
+            {"secrets": {"PASSWORD": "second"}},
+            {"environment": {"REGION": "other"}},
+            {"extra_hosts": ["a:10.0.0.9"]},
+        ],
+    )
+    def test_another_image_setting_or_secret_is_another_release(self, changes: dict[str, Any]) -> None:
+        assert compared(wish(**changes), BLUE) is Standing.OTHER
+
+    def test_a_lost_instance_leaves_a_part(self) -> None:
+        assert compared(wish(), {**BLUE, "app-2": BLUE["app-2"][:1]}) is Standing.PART
+
+    @pytest.mark.parametrize("state", [{"running": False}, {"health": "unhealthy"}])
+    def test_an_instance_that_does_not_work_leaves_a_part(self, state: dict[str, Any]) -> None:
+        first, *rest = BLUE["app-1"]
+        assert compared(wish(), {**BLUE, "app-1": [{**first, **state}, *rest]}) is Standing.PART
+
+    def test_a_service_that_nobody_wants_any_more_is_too_much(self) -> None:
+        wanted = wanted_instances([API, JOB], HOSTS, "blue", wish())
+        assert standing(wanted, BLUE, wish().configuration) is Standing.PART
+
+    def test_no_job_is_wanted_and_none_is_there(self) -> None:
+        assert standing({"app-1": []}, {"app-1": []}, "1") is Standing.WHOLE
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"secrets": {"PASSWORD": "second"}}, {"environment": {"REGION": "other"}}, {"extra_hosts": ["a:10.0.0.9"]}],
-)
-def test_other_settings_are_a_release_too(world: World, changes: dict[str, Any]) -> None:
-    world.release(wish())
-    plan = world.plan(wish(**changes))
-    assert plan.shift == {"api": 100}
-    assert len(plan.start["app-1"]) == 2
+class TestFingerprint:
+    def test_secrets_are_in_it_and_nowhere_else(self) -> None:
+        assert "first" not in str(wanted_instances(SERVICES, HOSTS, "blue", wish()))
+
+    def test_both_colours_of_one_release_have_the_same(self) -> None:
+        blue, green = (wanted_instances(SERVICES, HOSTS, colour, wish())["app-1"][0] for colour in ("blue", "green"))
+        assert blue["configuration"] == green["configuration"]
+        assert green["port"] == blue["port"] + GREEN_OFFSET
+
+    def test_more_replicas_are_the_same_release(self) -> None:
+        more = [{**API, "replicas": 4}, WORKER, JOB]
+        assert release_configuration(more, wish()) == release_configuration(SERVICES, wish())
 
 
-def test_a_lost_instance_is_started_again_without_a_switch(world: World) -> None:
-    world.release(wish())
-    world.remove({"app-2": ["api-blue"]})
-    plan = world.plan(wish())
-    assert [record["name"] for record in plan.start["app-2"]] == ["api-blue"]
-    assert plan.start["app-1"] == []
-    assert plan.shift == {}
-    assert not any(plan.undo.values()), "what serves is not taken away when its repair fails"
-
-
-@pytest.mark.parametrize("state", [{"running": False}, {"health": "unhealthy"}])
-def test_an_instance_that_does_not_work_is_replaced(world: World, state: dict[str, Any]) -> None:
-    world.release(wish())
-    world.containers["app-1"]["api-blue"].update(state)
-    assert [record["name"] for record in world.plan(wish()).start["app-1"]] == ["api-blue"]
-
-
-def test_the_rest_of_a_release_that_was_interrupted_before_the_switch_is_used(world: World) -> None:
-    world.release(wish("1"))
-    world.run(world.plan(wish("2")).start)
-    plan = world.release(wish("2"))
-    assert not any(plan.start.values()), "the new colour runs already"
-    assert plan.shift == {"api": 100}
-    assert world.names() == ["api-green", "report", "worker-green"]
-
-
-def test_the_rest_of_another_release_is_replaced(world: World) -> None:
-    world.release(wish("1"))
-    world.run(world.plan(wish("2")).start)
-    plan = world.plan(wish("3"))
-    assert [record["version"] for record in plan.start["app-1"]] == ["3", "3"]
-
-
-def test_a_release_that_was_interrupted_after_the_switch_only_clears_away(world: World) -> None:
-    world.release(wish("1"))
-    plan = world.plan(wish("2"))
-    world.run(plan.start)
-    world.shares.update(plan.shift)
-    again = world.plan(wish("2"))
-    assert not any(again.start.values())
-    assert again.shift == {}
-    assert again.retire == {"app-1": ["api-blue", "worker-blue"], "app-2": ["api-blue", "worker-blue"]}
-
-
-def test_going_back_while_a_failed_colour_still_stands_needs_no_start(world: World) -> None:
-    world.release(wish("1"))
-    world.run(world.plan(wish("2")).start)
-    plan = world.plan(wish("1"))
-    assert not any(plan.start.values())
-    assert plan.retire["app-1"] == ["api-green", "worker-green"]
-
-
-def test_a_switch_that_one_front_door_missed_is_repeated(world: World) -> None:
-    world.release(wish())
-    doors = [{"api": 0}, {"api": 100}]
-    plan = plan_release(SERVICES, HOSTS, world.observed, doors, wish(), "gym.test")
-    assert plan.needed
-    assert plan.shift == {"api": 0}
-
-
-def test_a_service_that_nobody_wants_any_more_goes_away(world: World) -> None:
-    world.release(wish())
-    assert world.plan(wish(), [API, JOB]).retire == {"app-1": ["worker-blue"], "app-2": ["worker-blue"]}
-
-
-def test_a_job_is_on_one_host_and_has_no_colour(world: World) -> None:
-    plan = world.plan(wish())
-    assert [record["name"] for record in plan.jobs["app-1"]] == ["report"]
-    assert plan.jobs["app-2"] == []
-    assert plan.jobs["app-1"][0]["colour"] == ""
-    assert "RELEASE_COLOUR" not in plan.jobs["app-1"][0]["environment"]
-
-
-def test_a_migration_runs_when_something_starts_and_only_then(world: World) -> None:
-    wanted = wish(migration_command=["migrate"])
-    assert [record["command"] for record in world.release(wanted).migration] == [["migrate"]]
-    assert world.plan(wanted).migration == []
-
-
-def test_secrets_are_in_the_fingerprint_and_nowhere_else(world: World) -> None:
-    assert "first" not in str(world.plan(wish()))
-
-
-def test_both_colours_of_one_release_have_one_fingerprint(world: World) -> None:
-    blue = world.plan(wish()).start["app-1"][0]
-    world.release(wish("0"))
-    green = world.plan(wish()).start["app-1"][0]
-    assert (blue["colour"], green["colour"]) == ("blue", "green")
-    assert blue["configuration"] == green["configuration"]
-    assert green["port"] == blue["port"] + GREEN_OFFSET
-
-
-class TestPrevious:
-    def test_a_release_knows_what_it_replaced(self, world: World) -> None:
-        assert world.release(wish("1")).previous == {}
-        assert world.release(wish("2")).previous == {"version": "1", "digest": "sha256:1"}
-        assert world.plan(wish("2")).live == {"version": "2", "digest": "sha256:2"}
-
-    def test_other_settings_pass_on_what_their_predecessor_knew(self, world: World) -> None:
-        world.release(wish("1"))
-        world.release(wish("2"))
-        assert world.release(wish("2", secrets={})).previous == {"version": "1", "digest": "sha256:1"}
-        assert world.release(wish("1")).previous == {"version": "2", "digest": "sha256:2"}
-
-    def test_the_live_release_is_what_the_front_door_sends_requests_to(self, world: World) -> None:
-        world.release(wish("1"))
-        world.run(world.plan(wish("2")).start)
-        everything = [item for items in world.observed.values() for item in items]
-        assert filters.live_release(SERVICES, everything, {"api": "0"})["version"] == "1"
-        assert filters.live_release(SERVICES, everything, {"api": "100"})["version"] == "2"
-        assert filters.live_release(SERVICES, [], {}) == {}
+def test_a_one_off_has_no_port_and_no_colour() -> None:
+    record = one_off("migrate", ["migrate"], wish())
+    assert (record["port"], record["colour"], record["command"]) == (0, "", ["migrate"])
 
 
 class TestPlaces:
@@ -270,11 +124,11 @@ class TestPlaces:
             ("app-1", 8010, 8060),
         ]
 
-    def test_the_front_door_and_the_containers_agree_on_ports(self, world: World) -> None:
+    def test_the_front_door_and_the_containers_agree_on_ports(self) -> None:
         services = [{**API, "replicas": 5}]
         servers = edge_services(services, HOSTS, "gym.test")[0]
-        plan = world.plan(wish(), services)
-        containers = {(r["address"], r["port"]) for records in plan.start.values() for r in records}
+        wanted = wanted_instances(services, HOSTS, "blue", wish())
+        containers = {(record["address"], record["port"]) for records in wanted.values() for record in records}
         assert {(server["address"], server["port"]) for server in servers["blue"]} == containers
         assert len({server["name"] for server in servers["green"]}) == 5
 
@@ -297,83 +151,30 @@ class TestPlaces:
 
 
 class TestContainers:
-    def test_a_host_replaces_what_differs_and_keeps_what_does_not(self, world: World) -> None:
-        world.release(wish("1"))
-        present = [*world.plan(wish("1", secrets={})).start["app-1"]]
-        same = plan_containers(world.observed["app-1"], [], [])
+    def test_a_host_replaces_what_differs_and_keeps_what_does_not(self) -> None:
+        same = plan_containers(BLUE["app-1"], wanted_instances(SERVICES, HOSTS, "blue", wish())["app-1"], [])
         assert (same.create, same.replace, same.remove) == ([], [], [])
-        renamed = [{**present[0], "name": "api-blue"}]
-        plan = plan_containers(world.observed["app-1"], renamed, ["worker-blue", "unknown"])
+        present = wanted_instances(SERVICES, HOSTS, "blue", wish(secrets={}))["app-1"][:1]
+        plan = plan_containers(BLUE["app-1"], present, ["worker-blue", "unknown"])
         assert plan.replace == ["api-blue"]
         assert plan.remove == ["worker-blue"]
 
-    def test_a_job_at_work_is_named(self, world: World) -> None:
-        world.release(wish("1"))
-        world.containers["app-1"]["report"]["running"] = True
-        jobs = world.plan(wish("2")).jobs["app-1"]
-        assert plan_containers(world.observed["app-1"], jobs, []).finish == ["report"]
-
-
-class TestOutcome:
-    GOOD: Mapping[str, Any] = {"problem": ""}
-
-    def answers(self, **steps: Mapping[str, Any]) -> dict[str, dict[str, Mapping[str, Any]]]:
-        names = ("migrated", "started", "ready", "smoke", "shifted", "stopped")
-        return {name: {"app-1": steps.get(name, self.GOOD), "app-2": self.GOOD} for name in names}
-
-    def plan(self, world: World) -> dict[str, Any]:
-        world.release(wish("1"))
-        return filters.release_plan(
-            SERVICES, HOSTS, world.observed, [{"api": "0"}], {"repository": "r", "version": "2", "digest": "d"}, "gym"
-        )
-
-    def test_a_good_release_says_what_is_live_and_what_was(self, world: World) -> None:
-        found = outcome(self.plan(world), self.answers())
-        assert found["ok"]
-        assert found["sentence"] == "Version 2 is live (api green, worker green), before it 1."
-
-    def test_a_failure_before_the_switch_says_what_serves(self, world: World) -> None:
-        found = outcome(self.plan(world), self.answers(started={"problem": "api-green stopped with exit code 3"}))
-        assert not found["ok"]
-        assert found["sentence"] == (
-            "Version 2 did not go live. Version 1 serves as before. app-1: api-green stopped with exit code 3"
-        )
-
-    def test_the_first_step_that_failed_is_told(self, world: World) -> None:
-        found = outcome(
-            self.plan(world), self.answers(migrated={"problem": "the first"}, smoke={"problem": "the second"})
-        )
-        assert found["before"] == ["app-1: the first"]
-
-    def test_a_failed_switch_keeps_both_colours(self, world: World) -> None:
-        found = outcome(self.plan(world), self.answers(shifted={"unreachable": True}))
-        assert not found["ok"]
-        assert found["before"] == []
-        assert "app-1 cannot be reached. Both colours keep running" in found["sentence"]
-
-    def test_steps_that_are_still_to_come_are_no_problem(self, world: World) -> None:
-        later = {step: {"skipped": True} for step in ("started", "ready", "smoke", "shifted", "stopped")}
-        assert outcome(self.plan(world), self.answers(**later))["ok"]
-
-    @pytest.mark.parametrize(
-        ("answer", "sentence"),
-        [
-            ({"problem": ""}, []),
-            ({"skipped": True}, []),
-            ({"unreachable": True, "msg": "ssh"}, ["h cannot be reached"]),
-            ({"failed": False, "msg": "MODULE FAILURE"}, ["h: MODULE FAILURE"]),
-            ({}, ["h: gave no answer"]),
-        ],
-    )
-    def test_only_an_answer_that_says_so_went_well(self, answer: dict[str, Any], sentence: list[str]) -> None:
-        assert problems({"h": answer}) == sentence
+    def test_a_job_at_work_is_named(self) -> None:
+        (job,) = running(wanted_instances(SERVICES, HOSTS, "", wish()))["app-1"]
+        wanted = wanted_instances(SERVICES, HOSTS, "", wish("2"))["app-1"]
+        assert plan_containers([{**job, "running": True}], wanted, []).finish == ["report"]
 
 
 def test_the_filters_turn_errors_into_sentences() -> None:
     with pytest.raises(AnsibleFilterError, match="no host to run it on"):
         filters.edge_services([API], {}, "gym.test")
-    with pytest.raises(AnsibleFilterError, match=r"cannot be planned: .*unexpected keyword argument 'tag'"):
-        filters.release_plan(SERVICES, HOSTS, {}, [{}], {"tag": "1"}, "gym.test")
+
+
+def test_every_web_service_is_asked_whether_it_is_ready_and_for_its_version() -> None:
+    assert filters.release_smoke_tests(SERVICES) == [
+        {"service": "api", "path": "/readyz"},
+        {"service": "api", "path": "/version", "versioned": True},
+    ]
 
 
 def test_each_job_has_a_timer() -> None:

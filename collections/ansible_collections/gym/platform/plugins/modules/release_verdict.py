@@ -1,0 +1,195 @@
+#!/usr/bin/python
+"""Judge two colours of a service that both serve, by what monitoring counts of them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_verdict
+short_description: Judge a new colour against the one that it replaces
+version_added: "0.3.0"
+author: The gym platform's engineers (@gym)
+description:
+  - Reads the counters of both colours again and again until a sequential test on errors and a rank test on latency
+    decide, or until the deadline. Changes nothing; what is done about the verdict is for the caller.
+  - What cannot be read is no verdict. One reading that fails is repeated; the module fails when none came for
+    O(patience_seconds).
+options:
+  new:
+    description: The colour that is judged.
+    type: str
+    required: true
+    choices: [blue, green]
+  service:
+    description: The service, as its backends and its metrics are called. Needed with O(prometheus).
+    type: str
+  prometheus:
+    description: The address of Prometheus. Either this or O(balancer).
+    type: str
+  ca_file:
+    description: The authority that signed the certificate of Prometheus, where it has one.
+    type: path
+  balancer:
+    description: The load balancer, as CloudWatch's dimension C(LoadBalancer) names it.
+    type: str
+  target_groups:
+    description: The target group of each colour, as CloudWatch's dimension C(TargetGroup) names it.
+    type: dict
+  region:
+    description: The region of the balancer.
+    type: str
+  endpoint_url:
+    description: Another address of CloudWatch, for tests.
+    type: str
+  policy:
+    description: What differs from the usual policy; the keys are in docs/verdict.md.
+    type: dict
+    default: {}
+  history_seconds:
+    description: For how long back the old colour's errors are counted.
+    type: int
+    default: 600
+  interval_seconds:
+    description: The time between two readings.
+    type: float
+    default: 1
+  patience_seconds:
+    description: For how long readings may fail.
+    type: float
+    default: 15
+requirements: [boto3 for CloudWatch]
+attributes:
+  check_mode:
+    support: full
+    description: The module only reads.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+"""
+
+EXAMPLES = r"""
+- name: Judge green
+  gym.platform.release_verdict:
+    new: green
+    service: gym-api
+    prometheus: http://192.0.2.10:9090
+    policy: {deadline_seconds: 120, inconclusive: hold}
+"""
+
+RETURN = r"""
+outcome:
+  description: One of V(promote), V(roll_back), V(hold).
+  type: str
+  returned: success
+reason:
+  description: Why, in one sentence.
+  type: str
+  returned: success
+verdict:
+  description: Everything that the verdict rests on, the path of the sequential test and the spec's own rules among it.
+  type: dict
+  returned: success
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import other
+from ansible_collections.gym.platform.plugins.module_utils.release_metrics import PrometheusSource, Source, SourceError
+from ansible_collections.gym.platform.plugins.module_utils.release_verdict import (
+    Policy,
+    PolicyError,
+    Trial,
+    Verdict,
+    policy_of,
+)
+
+
+def source_of(options: Mapping[str, Any]) -> Source:
+    """Return the source that the options name."""
+    if options["prometheus"]:
+        return PrometheusSource(options["prometheus"], options["service"], options["ca_file"] or "")
+    # Only here is boto3 needed.
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, connect
+    from ansible_collections.gym.platform.plugins.module_utils.release_cloudwatch import CloudWatchSource
+
+    try:
+        client = connect(options, "cloudwatch")
+    except RequestError as error:
+        raise SourceError(str(error)) from error
+    return CloudWatchSource(client, options["balancer"], options["target_groups"], options["history_seconds"])
+
+
+def judge(
+    source: Source,
+    policy: Policy,
+    new: str,
+    history: float,
+    interval: float,
+    patience: float,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Verdict:
+    """Read until there is a verdict. Raises SourceError when nothing could be read for `patience` seconds."""
+    trial = Trial(policy)
+    begun = last = clock()
+    for ago in (history, 0):
+        found = source.read(ago)
+        trial.add(found[other(new)], found[new], begun - ago)
+    trial.begin(begun)
+    while True:
+        pause(interval)
+        now = clock()
+        try:
+            found = source.read()
+        except SourceError:
+            if now - last >= patience:
+                raise
+        else:
+            trial.add(found[other(new)], found[new], now)
+            last = now
+        verdict = trial.verdict(now)
+        if verdict.outcome != "undecided":
+            return verdict
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "new": {"type": "str", "required": True, "choices": ["blue", "green"]},
+            "service": {"type": "str"},
+            "prometheus": {"type": "str"},
+            "ca_file": {"type": "path"},
+            "balancer": {"type": "str"},
+            "target_groups": {"type": "dict"},
+            "region": {"type": "str"},
+            "endpoint_url": {"type": "str"},
+            "policy": {"type": "dict", "default": {}},
+            "history_seconds": {"type": "int", "default": 600},
+            "interval_seconds": {"type": "float", "default": 1},
+            "patience_seconds": {"type": "float", "default": 15},
+        },
+        required_one_of=[("prometheus", "balancer")],
+        mutually_exclusive=[("prometheus", "balancer")],
+        required_by={"prometheus": ("service",), "balancer": ("target_groups", "region")},
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        verdict = judge(
+            source_of(options),
+            policy_of(options["policy"]),
+            options["new"],
+            options["history_seconds"],
+            options["interval_seconds"],
+            options["patience_seconds"],
+        )
+    except (PolicyError, SourceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, outcome=verdict.outcome, reason=verdict.reason, verdict=verdict.record())
+
+
+if __name__ == "__main__":
+    main()

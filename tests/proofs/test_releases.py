@@ -1,0 +1,224 @@
+"""Releases on the development platform, under load from another process: nothing lost, and bad ones take themselves back.
+
+Each test ends with a platform on which one good version serves and the lock is free.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.platform_access import ROOT, on_host, open_gym, wait_for
+from tests.proofs.playbook_runs import playbook, run
+from tests.releases.releasing import Done, done, release, releasing, rollback
+from tests.releases.traffic import Running, traffic
+from tests.releases.variants import Registry
+
+RATE, SLOW = 200.0, 0.05
+# Most tests only have to see that nobody notices; two busy cores have to do everything else meanwhile.
+LIGHT_RATE = 40.0
+RELEASES, LEAST_REQUESTS = 20, 100_000
+RELEASE_SECONDS, SWITCH_SECONDS, BACK_SECONDS = 60.0, 5.0, 10.0
+ROLLED_BACK, FAILED = 3, 2
+# Shorter than the inventory's: what is measured is the procedure, not the patience.
+HASTE = json.dumps(
+    {
+        "release": {
+            "shares": [10, 50, 100],
+            "judge": {"seconds": 4, "inconclusive": "promote"},
+            "bake_seconds": 2,
+            "smoke": [],
+        }
+    }
+)
+
+Make = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def make() -> Make:
+    """Return what makes versions: `make("bad", FAULT_ERROR_RATE="0.05")`."""
+    registry = Registry()
+    return lambda name, **settings: registry.variant(f"{name}-{uuid.uuid4().hex[:6]}", settings)
+
+
+@pytest.fixture(scope="module")
+def good(make: Make) -> str:
+    """Return a good version that serves."""
+    version = make("good")
+    assert release(version, "-e", HASTE).status == 0
+    return version
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Running]:
+    """Have light traffic, none of which may fail."""
+    with traffic(tmp_path / "traffic.json", LIGHT_RATE) as running:
+        yield running
+    report = running.report()
+    assert report["requests"] and not report["failed"], report
+
+
+def serving() -> str:
+    """Return the version that clients are answered by."""
+    return str(open_gym().client.get("/version")["version"])
+
+
+def document() -> dict[str, Any]:
+    """Return what the target knows about its releases."""
+    found: dict[str, Any] = json.loads(on_host("edge-1", "cat", "/var/lib/gym/releases.json"))
+    return found
+
+
+def told(text: str) -> None:
+    """Say a figure, for the record."""
+    print(f"\n    {text}", file=sys.stderr)
+
+
+def seconds_but_judging(story: dict[str, Any]) -> float:
+    """Return how long a release took, apart from baking."""
+    return float(story["seconds"]) - sum(step["seconds"] for step in story["steps"] if step["action"] == "bake")
+
+
+def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Path) -> None:
+    versions = [make("forth"), make("back")]
+    took, switched = [], []
+    with traffic(tmp_path / "traffic.json", RATE, slow=SLOW) as running:
+        for number in range(RELEASES):
+            outcome = release(versions[number % 2], "-e", HASTE)
+            assert outcome.status == 0, outcome.sentence
+            steps = outcome.story["steps"]
+            first = next(index for index, step in enumerate(steps) if step["action"] == "shift")
+            switched.append(sum(step["seconds"] for step in steps[first - 1 : first + 1]))
+            took.append(seconds_but_judging(outcome.story))
+        wait_for(lambda: running.report()["requests"] >= LEAST_REQUESTS, 900, "enough requests")
+    report = running.report()
+    told(f"{RELEASES} releases: {report}")
+    told(f"a release took {statistics.median(took):.0f} s, at most {max(took):.0f} s; ready to switched {max(switched):.1f} s")
+    assert report["failed"] == 0, report["failures"]
+    assert set(versions) <= set(report["by_version"])
+    assert max(took) <= RELEASE_SECONDS
+    assert max(switched) <= SWITCH_SECONDS
+
+
+@pytest.mark.parametrize(("rate", "within"), [("0.05", 210), ("0.2", 45)])
+def test_ten_bad_releases_take_themselves_back_in_time(
+    good: str, make: Make, tmp_path: Path, rate: str, within: int
+) -> None:
+    needed, back = [], []
+    with traffic(tmp_path / "traffic.json", LIGHT_RATE) as running:
+        for _ in range(10):
+            outcome = release(make("bad", FAULT_ERROR_RATE=rate))
+            assert outcome.status == ROLLED_BACK, outcome.sentence
+            judged = [judgement for judgement in outcome.story["judgements"] if "new" in judgement]
+            needed.append(sum(judgement["new"]["requests"] for judgement in judged))
+            back.append(outcome.story["way_back_seconds"])
+            assert serving() == good
+    report = running.report()
+    told(f"errors {rate}: taken back after {sorted(needed)} requests, the way back took {max(back):.1f} s at most: {report}")
+    assert max(back) <= BACK_SECONDS
+    assert sorted(needed)[-1] <= within or statistics.quantiles(needed, n=20)[-1] <= within
+    assert good not in report["failed_by_version"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("unready", {"FAULT_READY": "false"}, "L7STS"),
+        ("crashes", {"FAULT_CRASH_AFTER_SECONDS": "1"}, ""),
+        ("unmigrated", {"FAULT_MIGRATE": "fail"}, "migrate"),
+        ("liar", {"RELEASE_VERSION_SHOWN": "another"}, "answered by version another"),
+    ],
+)
+@pytest.mark.usefixtures("load")
+def test_a_version_that_cannot_serve_is_never_noticed(
+    good: str, make: Make, name: str, settings: dict[str, str], reason: str
+) -> None:
+    outcome = release(make(name, **settings), "-e", "release_docker_ready_timeout_seconds=20")
+    assert outcome.status in (FAILED, ROLLED_BACK), outcome.sentence
+    assert reason in outcome.sentence
+    assert serving() == good
+    assert (document()["lock"], document()["pending"]) == (None, None)
+
+
+@pytest.mark.usefixtures("load")
+def test_an_image_that_does_not_exist_is_one_sentence(good: str) -> None:
+    outcome = release("nowhere")
+    assert outcome.status == FAILED
+    assert "the registry does not give image" in outcome.text
+    assert serving() == good
+
+
+@pytest.mark.usefixtures("load")
+def test_a_front_door_restarted_in_the_middle_of_a_switch_keeps_its_shares(good: str, make: Make, tmp_path: Path) -> None:
+    version = make("restart")
+    outcome = interfere(releasing(version, "-e", HASTE), tmp_path / "log", " 50 %", restart_front_door)
+    assert outcome.status == 0, outcome.sentence
+    assert serving() == version
+    assert rollback("-e", "rollback_confirm=true").status == 0
+    assert serving() == good
+
+
+def restart_front_door(process: subprocess.Popen[str]) -> None:
+    """Restart HAProxy, as a crash would: its memory is gone, its map file is not."""
+    before = on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map")
+    on_host("edge-1", "systemctl", "reload", "haproxy.service")
+    assert on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map") == before
+
+
+def interfere(
+    command: list[str], log: Path, moment: str, act: Callable[[subprocess.Popen[str]], None]
+) -> Done:
+    """Run a playbook, do something at the moment when it says a word, and see how it ends."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)
+    wait_for(lambda: process.poll() is not None or moment in log.read_text(), 300, f"it says '{moment}'", every=0.05)
+    assert process.poll() is None, log.read_text()[-2000:]
+    act(process)
+    process.wait(timeout=300)
+    from tests.proofs.playbook_runs import Outcome
+
+    return done(Outcome(process.returncode, log.read_text()))
+
+
+STEPS = ["expand", "prove old", "start", "smoke test", "shift", "judge", " 50 %", " 100 %", "bake"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.usefixtures("load")
+def test_a_controller_killed_after_any_step_harms_nobody_and_blocks_nobody(
+    good: str, make: Make, tmp_path: Path, step: str
+) -> None:
+    before = serving()
+    interfere(releasing(make("killed"), "-e", HASTE), tmp_path / "log", f"  {step.strip()}" if step[0] != " " else step, lambda process: process.kill())
+    # By another version, so that what was begun has to be cleared away.
+    outcome = release(good if before != good else make("good"), "-e", HASTE, "-e", "release_unvoid=true")
+    assert outcome.status == 0, outcome.sentence
+    assert (document()["lock"], document()["pending"]) == (None, None)
+
+
+@pytest.mark.usefixtures("load")
+def test_of_two_releases_at_once_one_runs_and_the_other_says_who_does(good: str, make: Make, tmp_path: Path) -> None:
+    heard: list[Done] = []
+    first, second = make("first"), make("second")
+    outcome = interfere(
+        releasing(first, "-e", HASTE), tmp_path / "log", "smoke test", lambda process: heard.append(release(second))
+    )
+    assert heard[0].status == FAILED
+    assert "has been releasing since" in heard[0].text
+    assert outcome.status == 0, outcome.sentence
+    assert serving() == first
+
+
+def test_the_history_tells_all_of_it() -> None:
+    told_by_history = run(playbook("history"))
+    assert told_by_history.code == 0
+    assert "rolled back" in told_by_history.text
