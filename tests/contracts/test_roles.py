@@ -42,10 +42,11 @@ def test_role_reads_only_its_own_variables(role: Role) -> None:
 
 
 ON_MACHINES = [role for role in roles() if "main" in role.entries]
-DECLARING = [role for role in roles() if "declare" in role.entries]
+# Entries that work on the controller alone.
+ON_THE_CONTROLLER = [(role, entry) for role in roles() for entry in ("declare", "release") if entry in role.entries]
 
 
-# What only declares stacks has nothing to converge: tests/stacks prove it.
+# What works on the controller has nothing to converge: tests/stacks and the scenarios of releases prove it.
 @pytest.mark.parametrize("role", ON_MACHINES, ids=named)
 def test_role_has_a_scenario(role: Role) -> None:
     assert not list(rules.scenario_is_there(role, ROOT / "molecule"))
@@ -65,9 +66,9 @@ def test_what_wiring_hands_over_is_what_the_role_takes(role: Role) -> None:
 
 
 @pytest.mark.parametrize("name", ["staging", "production"])
-@pytest.mark.parametrize("role", DECLARING, ids=named)
-def test_what_wiring_hands_over_is_what_the_stacks_take(role: Role, name: str) -> None:
-    assert not refused(role, "declare", environment(name), "localhost")
+@pytest.mark.parametrize(("role", "entry"), ON_THE_CONTROLLER, ids=named)
+def test_what_wiring_hands_over_is_what_the_controller_takes(role: Role, entry: str, name: str) -> None:
+    assert not refused(role, entry, environment(name), "localhost")
 
 
 def refused(role: Role, entry: str, known: Environment, host: str) -> list[str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils import release_docker
+from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_kubernetes
 from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import DriverError
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, DriverError, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
@@ -29,7 +29,10 @@ from ansible_collections.gym.platform.plugins.module_utils.release_smoke import 
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
-TARGETS = {"docker": release_docker.connect}
+TARGETS: dict[str, Callable[[Mapping[str, Any], HostCalls], tuple[Driver, Store]]] = {
+    "docker": release_docker.connect,
+    "kubernetes": release_kubernetes.connect,
+}
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
 # Longer than any single call to a target; a run that is alive renews its lock before each step.

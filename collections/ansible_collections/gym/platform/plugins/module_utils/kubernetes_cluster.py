@@ -35,12 +35,12 @@ class Cluster:
             files = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
             config = files.get(context or None)
         except (ConfigError, OSError, ValueError) as error:
-            raise DriverError(f"the cluster's address cannot be read from the kubeconfig: {error}") from error
-        if config is None:
             raise DriverError(
-                f"the kubeconfig has no context '{context or 'current'}'; it has {', '.join(files.contexts) or 'none'}."
-                " `aws eks update-kubeconfig` and `gcloud container clusters get-credentials` write one"
-            )
+                f"the kubeconfig does not say where the cluster is: {error}. `aws eks update-kubeconfig` and `gcloud"
+                " container clusters get-credentials` write one"
+            ) from error
+        if config is None:
+            raise DriverError(f"the kubeconfig has no current context; name one of {', '.join(files.contexts)}")
         self.namespace = namespace
         self._server = config.cluster.server
         self._client = Client(config, namespace=namespace, field_manager=FIELD_MANAGER, transport=transport)

@@ -5,6 +5,7 @@ It works on EKS and on GKE alike. `docs/releases-kubernetes.md` says what the cl
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,15 +14,18 @@ import httpx2
 from ansible_collections.gym.platform.plugins.module_utils import kubernetes_manifests as manifests
 from ansible_collections.gym.platform.plugins.module_utils import kubernetes_readiness as readiness
 from ansible_collections.gym.platform.plugins.module_utils.kubernetes_cluster import Cluster, Object
-from ansible_collections.gym.platform.plugins.module_utils.kubernetes_manifests import (
+from ansible_collections.gym.platform.plugins.module_utils.kubernetes_manifests import COLOUR_HEADER, HTTPRoute
+from ansible_collections.gym.platform.plugins.module_utils.kubernetes_pod import (
     COLOUR,
-    COLOUR_HEADER,
     MANAGED,
     NAME,
     ONE_OFF,
     PART,
-    HTTPRoute,
+    SETTINGS,
     Target,
+    configuration,
+    released,
+    settings,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import (
     COLOURS,
@@ -43,6 +47,8 @@ from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 DOCUMENT = "releases"
+# The options that say where the cluster is and who we are, and not what shall run.
+CONNECTION = ("kubeconfig", "context", "registry_login")
 # What a colour consists of. What is seen of a colour goes last, so that an interrupted end is ended by the next run.
 OF_A_COLOUR = (HorizontalPodAutoscaler, PodDisruptionBudget, Deployment)
 POLL_SECONDS = 0.5
@@ -65,7 +71,7 @@ class KubernetesDriver:
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what the version stands for."""
         found = image_digest(self._client, self._target.repository, digest or version, self._login())
-        return Release(version, found, manifests.configuration(self._target, version, found))
+        return Release(version, found, configuration(self._target, version, found))
 
     def observe(self, wanted: Release | None) -> Observation:
         """Look at the Deployments, the routes and the jobs."""
@@ -144,7 +150,7 @@ class KubernetesDriver:
             raise DriverError(f"{said} is being run by somebody else at this moment: wait for it to end")
         try:
             self._cluster.apply(manifests.one_off_secrets(target, job))
-            self._until(lambda: self._not_ended(name, labels, said), target.run_timeout_seconds)
+            self._until(lambda: self._not_ended(name, labels, said), target.one_off_timeout_seconds)
             (pod,) = self._cluster.find(Pod, labels)
             return self._cluster.log(pod.metadata.name, LOG_LINES)
         finally:
@@ -152,7 +158,7 @@ class KubernetesDriver:
 
     def _found(self) -> None:
         if not self._founded:
-            self._cluster.apply(*manifests.foundation(self._target), *manifests.settings(self._target))
+            self._cluster.apply(*manifests.foundation(self._target), *settings(self._target))
             self._founded = True
 
     # --- what stands
@@ -160,8 +166,8 @@ class KubernetesDriver:
     def _colour(self, found: Sequence[Object], wanted: Release | None) -> Colour:
         if not found:
             return Colour()
-        release = manifests.released(found[0])
-        if wanted is None or any(manifests.released(item) != wanted for item in found):
+        release = released(found[0])
+        if wanted is None or any(released(item) != wanted for item in found):
             return Colour(Standing.OTHER, release)
         scales = {f"{service['name']}-": service for service in self._running}
         needed = {name: manifests.scale(service) for name, service in scales.items()}
@@ -174,7 +180,7 @@ class KubernetesDriver:
         return Colour(Standing.WHOLE if there == needed else Standing.PART, release)
 
     def _jobs(self, wanted: Release | None) -> Standing:
-        there = {item.metadata.name: manifests.released(item) for item in self._cluster.find(CronJob, MANAGED)}
+        there = {item.metadata.name: released(item) for item in self._cluster.find(CronJob, MANAGED)}
         needed = {service["name"] for service in self._target.of("job")}
         if not there:
             return Standing.ABSENT if needed else Standing.WHOLE
@@ -262,7 +268,7 @@ class KubernetesDriver:
             for source in container.envFrom or []
         }
         for kind in (ConfigMap, Secret):
-            for item in self._cluster.find(kind, manifests.SETTINGS):
+            for item in self._cluster.find(kind, SETTINGS):
                 if item.metadata.name not in used:
                     self._cluster.delete(kind, item.metadata.name)
 
@@ -320,6 +326,25 @@ class KubernetesStore:
         return written.metadata.resourceVersion if written else None
 
 
+def described(options: Mapping[str, Any]) -> Target:
+    """Return what shall run, by the options of the role release_kubernetes. Raises DriverError for bad ones.
+
+    A secret is named there by where it is kept, so that each is read once.
+    """
+    # Ansible's texts know where they come from, and the models take plain ones.
+    given = json.loads(json.dumps({key: value for key, value in options.items() if key not in CONNECTION}))
+    try:
+        values = given.pop("secret_values")
+        given["secrets"] = {variable: values[name] for variable, name in given["secrets"].items()}
+        given["one_off_secrets"] = {
+            one_off: {variable: values[name] for variable, name in names.items()}
+            for one_off, names in given["one_off_secrets"].items()
+        }
+        return Target(**given)
+    except (KeyError, TypeError) as error:
+        raise DriverError(f"the options of the target are not what they have to be: {error}") from error
+
+
 def connect(
     options: Mapping[str, Any], call: object = None, transport: httpx2.BaseTransport | None = None
 ) -> tuple[KubernetesDriver, KubernetesStore]:
@@ -328,16 +353,10 @@ def connect(
     The cluster is asked from here, so nothing is called on machines. `transport` carries all requests in place of the
     network.
     """
-    given = dict(options)
-    try:
-        where = {key: given.pop(key) for key in ("kubeconfig", "context")}
-        login = given.pop("registry_login")
-        target = Target(**given)
-    except (KeyError, TypeError) as error:
-        raise DriverError(f"the options of the target are not what they have to be: {error}") from error
+    target, login = described(options), options["registry_login"]
     if login and login not in LOGINS:
-        raise DriverError(f"registry_login is '{login}'; it may be {', '.join(LOGINS)}, or empty for an open registry")
-    cluster = Cluster(target.namespace, **where, transport=transport)
+        raise DriverError(f"the registry's login is '{login}'; it may be {', '.join(LOGINS)}, or empty for an open one")
+    cluster = Cluster(target.namespace, options["kubeconfig"], options["context"], transport)
     client = httpx2.Client(transport=transport, timeout=REQUEST_SECONDS)
     driver = KubernetesDriver(target, cluster, client, LOGINS.get(login, lambda: ("", "")))
     return driver, KubernetesStore(target, cluster)

@@ -29,6 +29,9 @@ options:
   docker:
     description: The options of Docker hosts behind HAProxy, see C(module_utils/release_docker.py), C(Target).
     type: dict
+  kubernetes:
+    description: The options of a Kubernetes cluster, see the role C(release_kubernetes).
+    type: dict
   version:
     description: What is released, a tag or a digest.
     type: str

@@ -103,15 +103,17 @@ class Api:
         wanted = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair)
         if plural == "pods":
             self._look()
-        return [
-            item for item in self.all(plural) if wanted.items() <= (item["metadata"].get("labels") or {}).items()
-        ]
+        return [item for item in self.all(plural) if wanted.items() <= (item["metadata"].get("labels") or {}).items()]
 
     # --- writing
 
     def _wanted(self, method: str, key: tuple[str, str], body: Json, query: Mapping[str, str]) -> Json:
         found = self.objects.get(key)
-        if method == "PUT" and found and body["metadata"].get("resourceVersion") != found["metadata"]["resourceVersion"]:
+        if (
+            method == "PUT"
+            and found
+            and body["metadata"].get("resourceVersion") != found["metadata"]["resourceVersion"]
+        ):
             raise Refusal(409, "the object has been modified; please apply your changes to the latest version")
         if method != "PATCH":
             return body
@@ -226,7 +228,9 @@ class Api:
                 service = max(rule["backendRefs"], key=lambda one: int(one["weight"]))["name"]
                 selector = self.objects["services", service]["spec"]["selector"]
                 for pod in self.all("pods"):
-                    ready = pod["status"]["containerStatuses"][0]["ready"] and "deletionTimestamp" not in pod["metadata"]
+                    ready = (
+                        pod["status"]["containerStatuses"][0]["ready"] and "deletionTimestamp" not in pod["metadata"]
+                    )
                     if ready and selector.items() <= pod["metadata"]["labels"].items():
                         yield pod
 

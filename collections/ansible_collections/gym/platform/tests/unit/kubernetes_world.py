@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from ansible_collections.gym.platform.plugins.module_utils import release_kubernetes
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import GREEN, Driver, Store
-from kubernetes_api import Api, Fate
+from ansible_collections.gym.platform.tests.unit.kubernetes_api import Api, Fate
 
 API = {"name": "api", "kind": "web", "command": ["api"], "port": 8000, "hostname": "api", "health_path": "/healthz",
        "ready_path": "/readyz", "replicas": 2, "maximum_replicas": 4, "cpu": 1.0, "memory_mb": 256}  # fmt: skip
@@ -26,8 +26,9 @@ OPTIONS: dict[str, Any] = {
     "repository": "registry.test/api",
     "registry_login": "",
     "environment": {"REGION": "local"},
-    "secrets": {"PASSWORD": "planted"},
-    "one_off_secrets": {"migrate": {"URL": "planted"}},
+    "secret_values": {"secrets.Application": "planted", "secrets.Migration": "planted too"},
+    "secrets": {"PASSWORD": "secrets.Application"},
+    "one_off_secrets": {"migrate": {"PASSWORD": "secrets.Migration"}},
     "gateway": {"name": "public", "namespace": "gateways"},
     "ingress": ["10.0.0.0/16"],
     "egress": [{"cidr": "10.0.0.0/16", "ports": [5432, 6379]}],
@@ -35,7 +36,7 @@ OPTIONS: dict[str, Any] = {
     "ready_timeout_seconds": 1,
     "drain_timeout_seconds": 1,
     "stop_timeout_seconds": 1,
-    "run_timeout_seconds": 1,
+    "one_off_timeout_seconds": 1,
 }
 CLUSTER = "https://cluster.test"
 
@@ -130,5 +131,3 @@ class KubernetesWorld(httpx2.BaseTransport):
             bad = " ".join([name, *container["args"][1:]]) in self.failing
             return Fate("Completed", int(bad), "relation exists" if bad else json.dumps({"changed": True}))
         return Fate("CrashLoopBackOff", 1, "no module named x") if version in self.broken else Fate()
-
-

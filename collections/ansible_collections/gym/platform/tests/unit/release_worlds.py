@@ -13,7 +13,7 @@ from ansible_collections.gym.platform.plugins.module_utils import release_docker
 from ansible_collections.gym.platform.plugins.module_utils.release_docker import Call
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import plan_containers
-from kubernetes_world import KubernetesWorld
+from ansible_collections.gym.platform.tests.unit.kubernetes_world import KubernetesWorld
 
 API: dict[str, Any] = {
     "name": "api",
