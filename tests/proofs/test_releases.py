@@ -102,7 +102,9 @@ def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Pa
         wait_for(lambda: running.report()["requests"] >= LEAST_REQUESTS, 900, "enough requests")
     report = running.report()
     told(f"{RELEASES} releases: {report}")
-    told(f"a release took {statistics.median(took):.0f} s, at most {max(took):.0f} s; ready to switched {max(switched):.1f} s")
+    told(
+        f"a release took {statistics.median(took):.0f} s, at most {max(took):.0f} s; ready to switched {max(switched):.1f} s"
+    )
     assert report["failed"] == 0, report["failures"]
     assert set(versions) <= set(report["by_version"])
     assert max(took) <= RELEASE_SECONDS
@@ -123,7 +125,9 @@ def test_ten_bad_releases_take_themselves_back_in_time(
             back.append(outcome.story["way_back_seconds"])
             assert serving() == good
     report = running.report()
-    told(f"errors {rate}: taken back after {sorted(needed)} requests, the way back took {max(back):.1f} s at most: {report}")
+    told(
+        f"errors {rate}: taken back after {sorted(needed)} requests, the way back took {max(back):.1f} s at most: {report}"
+    )
     assert max(back) <= BACK_SECONDS
     assert sorted(needed)[-1] <= within or statistics.quantiles(needed, n=20)[-1] <= within
     assert good not in report["failed_by_version"]
@@ -158,7 +162,9 @@ def test_an_image_that_does_not_exist_is_one_sentence(good: str) -> None:
 
 
 @pytest.mark.usefixtures("load")
-def test_a_front_door_restarted_in_the_middle_of_a_switch_keeps_its_shares(good: str, make: Make, tmp_path: Path) -> None:
+def test_a_front_door_restarted_in_the_middle_of_a_switch_keeps_its_shares(
+    good: str, make: Make, tmp_path: Path
+) -> None:
     version = make("restart")
     outcome = interfere(releasing(version, "-e", HASTE), tmp_path / "log", " 50 %", restart_front_door)
     assert outcome.status == 0, outcome.sentence
@@ -174,9 +180,7 @@ def restart_front_door(process: subprocess.Popen[str]) -> None:
     assert on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map") == before
 
 
-def interfere(
-    command: list[str], log: Path, moment: str, act: Callable[[subprocess.Popen[str]], None]
-) -> Done:
+def interfere(command: list[str], log: Path, moment: str, act: Callable[[subprocess.Popen[str]], None]) -> Done:
     """Run a playbook, do something at the moment when it says a word, and see how it ends."""
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)
@@ -198,7 +202,12 @@ def test_a_controller_killed_after_any_step_harms_nobody_and_blocks_nobody(
     good: str, make: Make, tmp_path: Path, step: str
 ) -> None:
     before = serving()
-    interfere(releasing(make("killed"), "-e", HASTE), tmp_path / "log", f"  {step.strip()}" if step[0] != " " else step, lambda process: process.kill())
+    interfere(
+        releasing(make("killed"), "-e", HASTE),
+        tmp_path / "log",
+        f"  {step.strip()}" if step[0] != " " else step,
+        lambda process: process.kill(),
+    )
     # By another version, so that what was begun has to be cleared away.
     outcome = release(good if before != good else make("good"), "-e", HASTE, "-e", "release_unvoid=true")
     assert outcome.status == 0, outcome.sentence

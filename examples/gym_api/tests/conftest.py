@@ -23,7 +23,7 @@ from gym_api.migrate import migrate
 
 SERVICES = Path(__file__).parent / "services.sh"
 REGION = "eu-west-2"
-NEEDED = ("/usr/lib/postgresql/15/bin/postgres", "redis-server", "redis-sentinel", "runuser")
+NEEDED = ("/usr/lib/postgresql/15/bin/postgres", "redis-server", "redis-sentinel", "setpriv")
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -144,7 +144,7 @@ def as_user(stores: Stores, database: str, user: str) -> str:
 def migration_url(stores: Stores, database_name: str) -> str:
     """Have the schema; return how migrations log in."""
     url = as_user(stores, database_name, "gym_migration")
-    assert migrate(url) == {"changed": True, "before": None, "after": "0001"}
+    assert migrate(url)["changed"]
     return url
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gym_api import check_ins
+from gym_api import assets, check_ins
 from gym_api.cache import Cache, CacheUnavailableError
 from gym_api.check_ins import CheckIn
 from gym_api.database import Connection, Database, DatabaseUnavailableError, row, rows
@@ -233,7 +233,11 @@ def create_app(settings: Settings, database: Database, cache: Cache, health: Hea
     """Build the API."""
     return Observed(
         Starlette(
-            routes=[*Api(settings, database, cache).routes(), *operations(settings.release, health)],
+            routes=[
+                *Api(settings, database, cache).routes(),
+                *assets.routes(settings.assets_directory),
+                *operations(settings.release, health),
+            ],
             middleware=[Middleware(Faults, settings=settings.faults)],
             exception_handlers={
                 HTTPException: _refused,
@@ -241,7 +245,8 @@ def create_app(settings: Settings, database: Database, cache: Cache, health: Hea
                 CacheUnavailableError: _unavailable,
                 Exception: _broken,
             },
-        )
+        ),
+        settings.release,
     )
 
 

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from gym_api.metrics import CACHE_REQUESTS
 from gym_api.security import token_digest
@@ -80,7 +80,7 @@ class Sentinels(Sentinel):
 
 
 class Cache:
-    """One client a use, all following the primary that Sentinel names."""
+    """One client a use, all following the primary: by Sentinel, or by an address that does."""
 
     def __init__(self, settings: RedisSettings) -> None:
         """Prepare the clients; nothing connects before the first command."""
@@ -96,16 +96,22 @@ class Cache:
                 "socket_timeout": 2,
                 **tls,
             }
-            self._sentinels[use] = Sentinels(  # type: ignore[no-untyped-call]
-                list(settings.sentinels),
-                sentinel_kwargs=common,
-                decode_responses=True,
+            data: dict[str, Any] = {
+                "decode_responses": True,
                 # One more try: after a failover, the pool's connections lead to a primary that is gone.
-                retry=Retry(NoBackoff(), 1),
-                health_check_interval=10,
+                "retry": Retry(NoBackoff(), 1),
+                "health_check_interval": 10,
                 **common,
-            )
-            self.clients[use] = self._sentinels[use].master_for(settings.primary_name)
+            }
+            if settings.address:
+                host, port = settings.address
+                # The address leads to the new primary; a connection from before, to one that refuses to write.
+                self.clients[use] = Redis(host=host, port=port, retry_on_error=[ReadOnlyError], **data)
+            else:
+                self._sentinels[use] = Sentinels(  # type: ignore[no-untyped-call]
+                    list(settings.sentinels), sentinel_kwargs=common, **data
+                )
+                self.clients[use] = self._sentinels[use].master_for(settings.primary_name)
         self.sessions = Sessions(self.clients[Use.SESSIONS])
         self.rate_limit = RateLimit(self.clients[Use.RATE_LIMIT])
         self.attendance = AttendanceCache(self.clients[Use.ATTENDANCE])

@@ -37,8 +37,8 @@ class CheckIn:
 # transaction that replaced it: an id of our own could not tell, because a lost connection runs all of this twice.
 _RECORD = """
     with recorded as (
-        insert into gym.check_ins as c (tenant_id, id, member_id, kiosk_id, idempotency_key)
-        values (%s, %s, %s, %s, %s)
+        insert into gym.check_ins as c (tenant_id, id, member_id, kiosk_id, idempotency_key, day)
+        values (%s, %s, %s, %s, %s, (now() at time zone 'UTC')::date)
         on conflict (tenant_id, idempotency_key) do update set idempotency_key = excluded.idempotency_key
         returning c.tenant_id, c.id, c.member_id, c.kiosk_id, c.checked_in_at, c.xmax = 0 as created
     ), announced as (

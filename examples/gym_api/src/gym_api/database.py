@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from gym_api import RefusedError
 from gym_api.metrics import DATABASE_RETRIES, DATABASE_SECONDS
 from gym_api.settings import DatabaseSettings
 
@@ -32,7 +33,7 @@ DEADLINE_SECONDS = 25.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 
 
-class DatabaseUnavailableError(Exception):
+class DatabaseUnavailableError(RefusedError):
     """No transaction could be committed before the deadline."""
 
 

@@ -62,6 +62,11 @@ class Health:
         return True
 
 
+async def never() -> None:
+    """Be a dependency that does not answer, as a drill asks for."""
+    raise ConnectionError("FAULT_READY is 'false'")
+
+
 def operations(release: Release, health: Health) -> list[Route]:
     """Return the routes that the platform asks."""
     BUILD.labels(release.version, release.colour).set(1)

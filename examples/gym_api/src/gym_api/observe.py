@@ -8,14 +8,14 @@ import time
 import uuid
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gym_api.logs import request_id
 from gym_api.metrics import REQUEST_SECONDS, RESPONSES
-from gym_api.settings import FaultSettings
+from gym_api.settings import FaultSettings, Release
 
 log = logging.getLogger("gym_api.access")
 
@@ -28,9 +28,10 @@ _FAULTY_PATHS = "/v1/"
 class Observed:
     """An application with request ids, logs and metrics around it."""
 
-    def __init__(self, app: Starlette) -> None:
-        """Observe this application."""
+    def __init__(self, app: Starlette, release: Release) -> None:
+        """Observe this application; every answer says which release gave it."""
         self._app = app
+        self._release = release.version
         # The route is found by its endpoint: metrics carry `/v1/check-ins/{id}`, not a series for each id.
         self._templates: dict[object, str] = {
             route.endpoint: route.path for route in app.routes if isinstance(route, Route)
@@ -51,7 +52,8 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = current
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"], headers["x-release"] = current, self._release
             await send(message)
 
         try:
@@ -91,9 +93,21 @@ class Faults:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or fail it."""
         if scope["type"] == "http" and scope["path"].startswith(_FAULTY_PATHS):
-            if self._settings.latency_seconds:
-                await asyncio.sleep(self._settings.latency_seconds)
+            try:
+                delay = self._delay(scope)
+            except ValueError as error:
+                await JSONResponse({"error": str(error)}, 400)(scope, receive, send)
+                return
+            await asyncio.sleep(self._settings.latency_seconds + delay)
             if random.random() < self._settings.error_rate:  # noqa: S311 - a fault, not a secret
                 await JSONResponse({"error": "fault injected by FAULT_ERROR_RATE"}, 500)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _delay(self, scope: Scope) -> float:
+        """Return the seconds of `?delay=`, which a load test asks for; outside development it means nothing."""
+        longest = self._settings.longest_delay_seconds
+        given = QueryParams(scope["query_string"]).get("delay", "") if longest else ""
+        if given and not (re.fullmatch(r"\d{1,3}(\.\d{1,3})?", given) and float(given) <= longest):
+            raise ValueError(f"delay must be a number of seconds from 0 to {longest:g}")
+        return float(given or 0)

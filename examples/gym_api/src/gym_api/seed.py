@@ -11,7 +11,7 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 import psycopg
 from psycopg import sql
 
-from gym_api.migrate import own_the_transaction
+from gym_api.migrate import own_the_transaction, take_turns
 from gym_api.security import hash_password, password_matches, token_digest
 from gym_api.settings import Reader, SettingsError
 from gym_api.synthetic import Checksum, Plan, Synthetic
@@ -83,6 +83,7 @@ def seed(url: str, plan: Plan, demo: DemoSettings) -> dict[str, Any]:
     """Load what is not there yet, all or nothing, and say what changed."""
     started = time.monotonic()
     with psycopg.connect(url, prepare_threshold=None, connect_timeout=10, application_name="gym-seed") as connection:
+        take_turns(connection)
         own_the_transaction(connection)
         connection.execute("set local lock_timeout = '60s'")
         names = Synthetic(plan)

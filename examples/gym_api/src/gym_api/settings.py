@@ -7,14 +7,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import ProgrammingError
 
+from gym_api import RefusedError
 
-class SettingsError(Exception):
+_SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
+# What the load balancers wait for an answer is longer; what a test needs of a slow request is not.
+_LONGEST_DELAY_SECONDS = 15.0
+
+
+class SettingsError(RefusedError):
     """A variable is missing or has a value that cannot be used."""
 
 
@@ -69,18 +76,40 @@ class Reader:
             raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(legal)}.")
         return value
 
-    def database_url(self, name: str) -> str:
-        """Return libpq's connection string, completed by the CA that the platform gives every container."""
-        value = self.text(name)
+    def one_of(self, *names: str) -> str:
+        """Return the name of the first variable that is set."""
+        for name in names:
+            if self.text(name, ""):
+                return name
+        raise SettingsError(f"{' and '.join(names)} are not set; set one of them.")
+
+    def database_url(self, url: str, host: str, login: str, username: str) -> str:
+        """Return libpq's connection string: the variable `url`, or the parts at `host`, DATABASE_* and `<login>_*`."""
+        ca_file = self.text("CA_FILE", "")
+        if self.one_of(url, host) == host:
+            return make_conninfo(
+                host=self.text(host),
+                port=self.whole("DATABASE_PORT", 5432, 1, 65535),
+                dbname=self.text("DATABASE_NAME"),
+                user=self.text(f"{login}_USERNAME", username),
+                password=self.text(f"{login}_PASSWORD"),
+                # Without the authority's certificate, an encrypted connection is all that can be had.
+                sslmode=self.choice("DATABASE_SSL_MODE", "verify-full" if ca_file else "require", _SSL_MODES),
+                sslrootcert=ca_file or None,
+            )
+        value = self.text(url)
         try:
             given = conninfo_to_dict(value)
         except ProgrammingError:
             # The value holds a password, and so does the driver's message: neither is repeated.
-            raise SettingsError(f"{name} is not a PostgreSQL connection string (postgresql://...).") from None
-        ca_file = self.text("CA_FILE", "")
-        if ca_file and "sslrootcert" not in given:
-            return make_conninfo(value, sslrootcert=ca_file)
-        return value
+            raise SettingsError(f"{url} is not a PostgreSQL connection string (postgresql://...).") from None
+        return make_conninfo(value, sslrootcert=ca_file) if ca_file and "sslrootcert" not in given else value
+
+    def migration_url(self) -> str:
+        """Return how migrations log in: as the user that may become the owner of the schema."""
+        return self.database_url(
+            "MIGRATION_DATABASE_URL", "DATABASE_WRITER_HOST", "MIGRATION_DATABASE", "gym_migration"
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +124,8 @@ class DatabaseSettings:
     def parse(cls, reader: Reader) -> Self:
         """Read DATABASE_*."""
         return cls(
-            writer_url=reader.database_url("DATABASE_WRITER_URL"),
-            reader_url=reader.database_url("DATABASE_READER_URL"),
+            writer_url=reader.database_url("DATABASE_WRITER_URL", "DATABASE_WRITER_HOST", "DATABASE", "gym_app"),
+            reader_url=reader.database_url("DATABASE_READER_URL", "DATABASE_READER_HOST", "DATABASE", "gym_app"),
             pool_size=reader.whole("DATABASE_POOL_SIZE", 10, 1, 100),
         )
 
@@ -111,10 +140,11 @@ class Credentials:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """Sentinels, the primary that they watch, and a user for each use."""
+    """Sentinels and the primary that they watch, or one address that leads to the primary; a user for each use."""
 
     sentinels: tuple[tuple[str, int], ...]
     primary_name: str
+    address: tuple[str, int] | None
     users: Mapping[Use, Credentials]
     tls: bool
     ca_file: str | None
@@ -122,19 +152,27 @@ class RedisSettings:
     @classmethod
     def parse(cls, reader: Reader) -> Self:
         """Read REDIS_* and CA_FILE."""
-        tls = reader.choice("REDIS_TLS", "true", ("true", "false")) == "true"
+        sentinels: tuple[tuple[str, int], ...] = ()
+        address, primary_name = None, ""
+        if reader.one_of("REDIS_SENTINELS", "REDIS_HOST") == "REDIS_SENTINELS":
+            sentinels = tuple(_address("REDIS_SENTINELS", part) for part in reader.text("REDIS_SENTINELS").split(","))
+            primary_name = reader.text("REDIS_PRIMARY_NAME")
+        else:
+            address = reader.text("REDIS_HOST"), reader.whole("REDIS_PORT", 6379, 1, 65535)
         return cls(
-            sentinels=tuple(_address("REDIS_SENTINELS", part) for part in reader.text("REDIS_SENTINELS").split(",")),
-            primary_name=reader.text("REDIS_PRIMARY_NAME"),
+            sentinels=sentinels,
+            primary_name=primary_name,
+            address=address,
             users={use: cls._user(reader, use) for use in Use},
-            tls=tls,
-            ca_file=reader.text("CA_FILE") if tls else None,
+            tls=reader.choice("REDIS_TLS", "true", ("true", "false")) == "true",
+            # Without one, the authorities that the image trusts: a cloud's certificates are everybody's.
+            ca_file=reader.text("CA_FILE", "") or None,
         )
 
     @staticmethod
     def _user(reader: Reader, use: Use) -> Credentials:
         name = f"REDIS_{use.name}"
-        return Credentials(reader.text(f"{name}_USERNAME"), reader.text(f"{name}_PASSWORD"))
+        return Credentials(reader.text(f"{name}_USERNAME", use.value), reader.text(f"{name}_PASSWORD"))
 
 
 @dataclass(frozen=True)
@@ -168,19 +206,26 @@ class FaultSettings:
 
     error_rate: float = 0.0
     latency_seconds: float = 0.0
+    ready: bool = True
+    crash_after_seconds: float = 0.0
+    longest_delay_seconds: float = 0.0
 
     @classmethod
     def parse(cls, reader: Reader) -> Self:
-        """Read FAULT_*."""
+        """Read FAULT_*; only development lets a request say how long it is to take."""
+        development = reader.text("PLATFORM_ENVIRONMENT", "") == "development"
         return cls(
             error_rate=reader.number("FAULT_ERROR_RATE", 0, 0, 1),
             latency_seconds=reader.number("FAULT_LATENCY_MS", 0, 0, 60_000) / 1000,
+            ready=reader.choice("FAULT_READY", "true", ("true", "false")) == "true",
+            crash_after_seconds=reader.number("FAULT_CRASH_AFTER_SECONDS", 0, 0, 86_400),
+            longest_delay_seconds=_LONGEST_DELAY_SECONDS if development else 0,
         )
 
 
 @dataclass(frozen=True)
 class Release:
-    """What `/version` answers."""
+    """What `/version` and the header X-Release answer."""
 
     version: str
     colour: str
@@ -203,6 +248,7 @@ class Settings:
     queue: QueueSettings
     session_signing_key: bytes = field(repr=False)
     requests_per_hour: int
+    assets_directory: Path | None
 
     @classmethod
     def parse(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -220,6 +266,7 @@ class Settings:
             queue=QueueSettings.parse(reader),
             session_signing_key=signing_key,
             requests_per_hour=reader.whole("RATE_LIMIT_PER_HOUR", 36_000, 1, 10**9),
+            assets_directory=Path(reader.text("ASSETS_DIRECTORY")) if reader.text("ASSETS_DIRECTORY", "") else None,
         )
 
 

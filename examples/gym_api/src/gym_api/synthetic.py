@@ -96,7 +96,7 @@ class Synthetic:
             Table("kiosks", ("tenant_id", "id", "name", "token_digest"), self._kiosks),
             Table(
                 "check_ins",
-                ("tenant_id", "id", "member_id", "kiosk_id", "idempotency_key", "checked_in_at"),
+                ("tenant_id", "id", "member_id", "kiosk_id", "idempotency_key", "checked_in_at", "day"),
                 self._check_ins,
             ),
         ]
@@ -149,7 +149,7 @@ class Synthetic:
             for second, member in visits:
                 moment = start + timedelta(seconds=second)
                 kiosk = kiosks[int(below() * len(kiosks))]
-                yield f"{tenant}\t{_uuid(chance)}\t{member}\t{kiosk}\t{_uuid(chance)}\t{moment}\n"
+                yield f"{tenant}\t{_uuid(chance)}\t{member}\t{kiosk}\t{_uuid(chance)}\t{moment}\t{moment.date()}\n"
 
 
 class Checksum:

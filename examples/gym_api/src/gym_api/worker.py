@@ -90,4 +90,4 @@ async def repeat(name: str, step: Callable[[], Awaitable[int]], idle_seconds: fl
 
 def create_app(settings: Settings, health: Health) -> Observed:
     """Build what the worker answers to the platform."""
-    return Observed(Starlette(routes=list(operations(settings.release, health))))
+    return Observed(Starlette(routes=list(operations(settings.release, health))), settings.release)

@@ -1,8 +1,7 @@
-"""Migrations, seeds, reports and the API as a process."""
+"""Seeds, reports and the API as a process."""
 
 import asyncio
 import signal
-import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,53 +11,20 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from gym_api.__main__ import main
 from gym_api.database import Database
-from gym_api.migrate import migrate
 from gym_api.report import report
 from gym_api.security import password_matches, token_digest
 from gym_api.seed import DemoSettings, seed
 from gym_api.settings import Reader, SettingsError
 from gym_api.synthetic import Plan
 
-from ..conftest import Process, Stores, as_user, wait_until
+from ..conftest import Process, wait_until
 from .conftest import Gym
 
 PLAN = Plan(seed=3, gyms=4, members=5, months=2, visits=3, until=date(2026, 1, 1))
 DEMO = DemoSettings(("demo-north", "demo-south"), "kiosk.demo", "demo password")
-
-
-def test_migrating_twice_and_at_once_is_migrating_once(stores: Stores, migration_url: str) -> None:
-    name = f"gym_migrate_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stores.database, autocommit=True) as connection:
-        connection.execute(f"create database {name} owner gym_owner".encode())
-        try:
-            url = as_user(stores, name, "gym_migration")
-            with ThreadPoolExecutor(4) as pool:
-                results = list(pool.map(lambda _: migrate(url), range(4)))
-            assert sorted(result["changed"] for result in results) == [False, False, False, True]
-            assert migrate(url) == {"changed": False, "before": "0001", "after": "0001"}
-        finally:
-            connection.execute(f"drop database {name} with (force)".encode())
-
-
-def test_a_migration_waits_for_a_table_in_use(stores: Stores, migration_url: str) -> None:
-    """It steps back after three seconds, lets the others go first, and tries again."""
-    name = f"gym_locked_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stores.database, autocommit=True) as connection:
-        connection.execute(f"create database {name} owner gym_owner".encode())
-        try:
-            # Before the first migration, the catalogue's own table of schemas stands for a table in use.
-            with psycopg.connect(make_conninfo(stores.database, dbname=name)) as busy:
-                busy.execute("lock pg_namespace in access exclusive mode")
-                timer = threading.Timer(4, busy.rollback)
-                timer.start()
-                assert migrate(as_user(stores, name, "gym_migration"))["changed"]
-                timer.join()
-        finally:
-            connection.execute(f"drop database {name} with (force)".encode())
 
 
 def test_a_seed_is_loaded_once(migration_url: str, admin: psycopg.Connection[Any]) -> None:
@@ -108,11 +74,14 @@ def test_a_wrong_environment_is_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gym_api.logs.configure", lambda: None)  # the logs of this process are pytest's
-    monkeypatch.delenv("MIGRATION_DATABASE_URL", raising=False)
+    for name in ("MIGRATION_DATABASE_URL", "DATABASE_WRITER_HOST"):
+        monkeypatch.delenv(name, raising=False)
     assert main(["migrate"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "gym_api migrate: MIGRATION_DATABASE_URL is not set.\n"
+    assert captured.err == (
+        "gym_api migrate: MIGRATION_DATABASE_URL and DATABASE_WRITER_HOST are not set; set one of them.\n"
+    )
 
 
 @pytest.mark.anyio
@@ -123,8 +92,9 @@ async def test_reports_are_written_once_however_often(
     moments = [f"{yesterday} 00:00:00+00", f"{yesterday} 23:59:59.9+00", f"{datetime.now(UTC).date()} 00:00:00+00"]
     for moment in moments:
         admin.execute(
-            "insert into gym.check_ins values (%s, gen_random_uuid(), %s, %s, gen_random_uuid(), %s)",
-            [gym.id, gym.member, gym.kiosk, moment],
+            "insert into gym.check_ins (tenant_id, id, member_id, kiosk_id, idempotency_key, checked_in_at, day)"
+            " values (%s, gen_random_uuid(), %s, %s, gen_random_uuid(), %s, %s::date)",
+            [gym.id, gym.member, gym.kiosk, moment, moment[:10]],
         )
     results = await asyncio.gather(report(database), report(database), report(database))
     assert sum(result["written"] for result in results) == results[0]["tenants"]

@@ -59,8 +59,8 @@ def test_rows_cannot_be_written_for_another_gym(app: psycopg.Connection[Any], gy
     with pytest.raises(psycopg.errors.ForeignKeyViolation), app.transaction():
         enter(app, gym)
         app.execute(
-            "insert into gym.check_ins (tenant_id, id, member_id, kiosk_id, idempotency_key)"
-            " values (%s, gen_random_uuid(), %s, %s, gen_random_uuid())",
+            "insert into gym.check_ins (tenant_id, id, member_id, kiosk_id, idempotency_key, day)"
+            " values (%s, gen_random_uuid(), %s, %s, gen_random_uuid(), current_date)",
             [gym.id, other_gym.member, gym.kiosk],
         )
 

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gym_api.health import Dependency, Health, operations
+from gym_api.health import Dependency, Health, never, operations
 from gym_api.logs import JsonFormatter, request_id
 from gym_api.observe import Faults, Observed
-from gym_api.settings import FaultSettings, Release
+from gym_api.settings import FaultSettings, Reader, Release
 
 pytestmark = pytest.mark.anyio
 
@@ -50,12 +50,13 @@ async def broken(_: Request) -> Response:
 
 
 def client(faults: FaultSettings | None = None, health: Health | None = None) -> httpx.AsyncClient:
-    routes = [Route("/v1/things/{id}", echo), Route("/v1/broken", broken)]
+    routes = [Route("/v1/things/{id}", echo, methods=["GET", "POST"]), Route("/v1/broken", broken)]
     app = Starlette(
         routes=[*routes, *operations(Release("1", "blue"), health or Health({}))],
         middleware=[Middleware(Faults, settings=faults or FaultSettings())],
     )
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=Observed(app)), base_url="http://test")
+    observed = Observed(app, Release("1", "blue"))
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=observed), base_url="http://test")
 
 
 def sample(name: str, **labels: str) -> float:
@@ -108,6 +109,34 @@ async def test_faults_hit_the_api_and_spare_the_probes() -> None:
     async with client(FaultSettings(error_rate=0.5)) as http:
         seen = {(await http.get("/v1/things/1")).status_code for _ in range(64)}
     assert seen == {200, 500}
+
+
+@pytest.mark.parametrize("path", ["/v1/things/1", "/v1/broken", "/healthz", "/no/such/route"])
+async def test_every_answer_names_the_release(path: str) -> None:
+    async with client() as http:
+        assert (await http.get(path)).headers["x-release"] == "1"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_of_development_says_how_long_it_takes(method: str) -> None:
+    development = FaultSettings.parse(Reader({"PLATFORM_ENVIRONMENT": "development"}))
+    async with client(development) as http:
+        assert (await http.request(method, "/v1/things/1?delay=0.2")).elapsed.total_seconds() >= 0.2
+        assert (await http.request(method, "/v1/things/1")).elapsed.total_seconds() < 0.2
+        for value in ("15.1", "99999", "-1", "nan", "long"):
+            refused = await http.request(method, f"/v1/things/1?delay={value}")
+            assert (refused.status_code, refused.json()) == (
+                400,
+                {"error": "delay must be a number of seconds from 0 to 15"},
+            )
+    production = FaultSettings.parse(Reader({"PLATFORM_ENVIRONMENT": "production"}))
+    async with client(production) as http:
+        assert (await http.request(method, "/v1/things/1?delay=5")).elapsed.total_seconds() < 1
+
+
+async def test_a_drill_is_never_ready() -> None:
+    async with client(health=Health({"FAULT_READY": Dependency(never, required=True)})) as http:
+        assert (await http.get("/readyz")).json() == {"status": "not ready", "down": ["FAULT_READY"]}
 
 
 async def test_ready_says_what_is_down_and_stops_only_for_what_is_required() -> None:

@@ -1,6 +1,11 @@
 """Every bad value is one sentence that names its variable."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from gym_api.settings import DatabaseSettings, FaultSettings, Reader, Settings, SettingsError, Use
@@ -26,6 +31,10 @@ GOOD = {
 }
 
 
+# Without them: AWS's own queue, the authorities of the image, the user that has the name of the use.
+OPTIONAL = {"QUEUE_ENDPOINT_URL", "CA_FILE"} | {name for name in GOOD if name.endswith("_USERNAME")}
+
+
 def test_a_full_environment_is_read() -> None:
     settings = Settings.parse({**GOOD, "PORT": "8050", "FAULT_LATENCY_MS": "250", "RELEASE_COLOUR": "green"})
     assert settings.port == 8050
@@ -44,10 +53,12 @@ def test_a_root_certificate_of_the_url_wins() -> None:
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_a_missing_variable_is_named(name: str) -> None:
-    if name == "QUEUE_ENDPOINT_URL":  # without it, boto3 goes to AWS
-        assert Settings.parse({**GOOD, name: ""}).queue.endpoint_url is None
+    other = {"REDIS_SENTINELS": "REDIS_HOST"} | {url: url.replace("URL", "HOST") for url in GOOD if "DATABASE" in url}
+    sentence = f"{name} is not set." if name not in other else f"{name} and {other[name]} are not set; set one of them."
+    if name in OPTIONAL:
+        Settings.parse({key: value for key, value in GOOD.items() if key != name})
         return
-    with pytest.raises(SettingsError, match=rf"^{name} is not set\.$"):
+    with pytest.raises(SettingsError, match=f"^{re.escape(sentence)}$"):
         Settings.parse({key: value for key, value in GOOD.items() if key != name})
 
 
@@ -75,6 +86,61 @@ def test_a_bad_value_is_named(name: str, value: str, sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.parse({**GOOD, name: value})
     assert str(caught.value) == sentence
+
+
+STACKS = Path(__file__).parents[4] / "tests/stacks/golden"
+
+
+class Template(yaml.SafeLoader):
+    """A CloudFormation template; what a function would return is a word."""
+
+
+Template.add_multi_constructor("!", lambda *_: "resolved")
+
+
+def containers() -> list[tuple[str, dict[str, Any]]]:
+    """Return every container of the golden stacks that ECS runs."""
+    return [
+        (f"{path.parent.name}/{container['Name']}", container)
+        for path in sorted(STACKS.glob("*/compute.yml"))
+        for resource in yaml.load(path.read_text(), Template)["Resources"].values()  # noqa: S506 - a SafeLoader
+        if resource["Type"] == "AWS::ECS::TaskDefinition"
+        for container in resource["Properties"]["ContainerDefinitions"]
+    ]
+
+
+def test_there_are_stacks_to_read() -> None:
+    assert {name.split("/")[0] for name, _ in containers()} >= {"staging", "production"}
+
+
+@pytest.mark.parametrize("container", [pytest.param(container, id=name) for name, container in containers()])
+def test_what_ecs_gives_a_container_is_understood(container: dict[str, Any]) -> None:
+    environment = {entry["Name"]: entry["Value"] for entry in container.get("Environment", [])}
+    environment |= {entry["Name"]: "s" * 40 for entry in container.get("Secrets", [])}
+    database = DatabaseSettings.parse(Reader(environment))
+    assert conninfo_to_dict(database.writer_url) == {
+        "host": "resolved",
+        "port": "5432",
+        "dbname": "gym",
+        "user": "gym_app",
+        "password": "s" * 40,
+        "sslmode": "require",
+    }
+    if container["Command"] != ["report"]:
+        settings = Settings.parse(environment)
+        assert settings.redis.address == ("resolved", 6379)
+        assert settings.redis.tls
+        assert settings.redis.users[Use.RATE_LIMIT].username == "rate_limit"
+        assert settings.queue.endpoint_url is None
+
+
+def test_parts_of_a_database_are_verified_where_the_authority_is_known() -> None:
+    parts = {"DATABASE_WRITER_HOST": "db", "DATABASE_NAME": "gym", "MIGRATION_DATABASE_PASSWORD": "p w'"}
+    found = conninfo_to_dict(Reader({**parts, "CA_FILE": "/ca.pem", "DATABASE_PORT": "6432"}).migration_url())
+    expected = {"host": "db", "port": "6432", "dbname": "gym", "user": "gym_migration", "password": "p w'"}
+    assert found == {**expected, "sslmode": "verify-full", "sslrootcert": "/ca.pem"}
+    with pytest.raises(SettingsError, match=r"^DATABASE_SSL_MODE is 'prefer'; it must be one of disable, require"):
+        Reader({**parts, "DATABASE_SSL_MODE": "prefer"}).migration_url()
 
 
 def test_no_secret_is_shown() -> None:

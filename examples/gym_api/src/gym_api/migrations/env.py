@@ -1,12 +1,13 @@
-"""What alembic runs: all migrations in the one transaction that `gym_api.migrate` opened."""
+"""What alembic runs: each migration in a transaction of its own, on the connection that `gym_api.migrate` made."""
 
 from alembic import context
 
 from gym_api.migrate import SCHEMA
 
+attributes = context.config.attributes
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=attributes["connection"],
     version_table_schema=SCHEMA,
-    transaction_per_migration=False,
+    transaction_per_migration=True,
 )
 context.run_migrations()

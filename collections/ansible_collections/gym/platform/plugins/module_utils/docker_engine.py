@@ -276,7 +276,9 @@ def creation(record: Record, secrets: Mapping[str, str]) -> dict[str, Any]:
             "PidsLimit": 256,
             "RestartPolicy": {"Name": "no" if record["kind"] == "job" else "unless-stopped"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
-            "Binds": [f"{path}:{path}:ro" for path in record["mounts"]],
+            # What all releases share is written by a one-off of each, and read by services.
+            "Binds": [f"{path}:{path}:ro" for path in record["mounts"]]
+            + [f"{name}:{path}:{record['volumes_mode']}" for name, path in record["volumes"].items()],
             "ExtraHosts": record["extra_hosts"],
         },
     }

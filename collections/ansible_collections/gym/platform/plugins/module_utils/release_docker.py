@@ -29,6 +29,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_placement imp
 )
 
 COLOURS_MAP = "/etc/haproxy/maps/colours.map"
+ASSETS_VOLUME = "gym-assets"
 DOCUMENT = "/var/lib/gym/releases.json"
 
 
@@ -64,6 +65,8 @@ class Target:
     registry_password: str
     extra_hosts: Sequence[str]
     mounts: Sequence[str]
+    # Where containers find the static files of all releases; empty where there are none.
+    assets_directory: str
     health_command: Sequence[str]
     ready_timeout_seconds: int
     drain_timeout_seconds: int
@@ -166,11 +169,12 @@ class DockerDriver:
         return Preview(colour, hostnames, list(self._target.edges), self._ask)
 
     def run(self, name: str, command: Sequence[str], release: Release) -> str:
-        """Run a container to its end on the first machine."""
+        """Run a container to its end: on the first machine, and for assets on all, as each keeps them itself."""
         record = one_off(name, command, self._wish(release))
         secrets = self._target.one_off_secrets.get(name, {})
-        (answer,) = self._ask([self._containers(self._first, run=[record], secrets=secrets)])
-        return str(answer["output"][name])
+        hosts = list(self._target.hosts) if name == "assets" else [self._first]
+        answers = self._ask([self._containers(host, run=[record], secrets=secrets) for host in hosts])
+        return str(answers[0]["output"][name])
 
     def _containers(self, host: str, **arguments: Any) -> Call:
         target = self._target
@@ -209,6 +213,7 @@ class DockerDriver:
             target.secrets,
             target.extra_hosts,
             target.mounts,
+            {ASSETS_VOLUME: target.assets_directory} if target.assets_directory else {},
             target.health_command,
             target.stop_timeout_seconds,
         )

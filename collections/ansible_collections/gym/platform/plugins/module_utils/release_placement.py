@@ -120,6 +120,8 @@ class Wish:
     secrets: Mapping[str, str] = field(default_factory=dict)
     extra_hosts: Sequence[str] = ()
     mounts: Sequence[str] = ()
+    # Volumes of the host by name, each with its place in a container.
+    volumes: Mapping[str, str] = field(default_factory=dict)
     health_command: Sequence[str] = ()
     stop_seconds: int = 30
 
@@ -152,6 +154,8 @@ def instance(service: Record, place: Place, colour: str, wish: Wish, address: st
         "health": [part.format(**words) for part in wish.health_command] if inner_port else [],
         "extra_hosts": list(wish.extra_hosts),
         "mounts": list(wish.mounts),
+        "volumes": dict(wish.volumes),
+        "volumes_mode": "ro",
         "stop_seconds": wish.stop_seconds,
     }
     record["configuration"] = fingerprint(record, wish.secrets)
@@ -162,7 +166,7 @@ def instance(service: Record, place: Place, colour: str, wish: Wish, address: st
 def one_off(name: str, command: Sequence[str], wish: Wish) -> dict[str, Any]:
     """Describe a container that runs a command to its end, such as the one that brings the schema up to date."""
     service = {"name": name, "kind": "job", "command": command, "cpu": 1.0, "memory_mb": 256}
-    return instance(service, Place("", 0), "", wish, "")
+    return {**instance(service, Place("", 0), "", wish, ""), "volumes_mode": "rw"}
 
 
 def release_configuration(services: Sequence[Record], wish: Wish) -> str:

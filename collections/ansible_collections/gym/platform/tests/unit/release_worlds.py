@@ -106,6 +106,7 @@ class DockerWorld:
             "registry_password": "",
             "extra_hosts": [],
             "mounts": [],
+            "assets_directory": "/srv/assets",
             "health_command": ["check", "http://127.0.0.1:{port}{path}"],
             "ready_timeout_seconds": 1,
             "drain_timeout_seconds": 1,

@@ -47,6 +47,8 @@ RECORD: dict[str, Any] = {
     "mounts": ["/etc/ssl/gym/ca.pem"],
     "stop_seconds": 30,
     "release": "beef",
+    "volumes": {"gym-assets": "/srv/assets"},
+    "volumes_mode": "ro",
 }
 
 
@@ -243,7 +245,7 @@ def test_a_container_is_closed_except_for_what_its_record_opens() -> None:
     assert host["NanoCpus"] == 500_000_000
     assert host["PidsLimit"] > 0
     assert host["PortBindings"] == {"8000/tcp": [{"HostIp": "10.0.0.1", "HostPort": "8050"}]}
-    assert host["Binds"] == ["/etc/ssl/gym/ca.pem:/etc/ssl/gym/ca.pem:ro"]
+    assert host["Binds"] == ["/etc/ssl/gym/ca.pem:/etc/ssl/gym/ca.pem:ro", "gym-assets:/srv/assets:ro"]
     assert request["Env"] == ["PASSWORD=hidden", "PORT=8000"]
     assert "hidden" not in json.dumps(request["Labels"])
     assert request["Labels"]["gym.platform.release"] == "beef"
