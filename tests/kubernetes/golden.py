@@ -34,7 +34,7 @@ def target(name: str = "staging") -> Target:
         return templar.template(templar.available_variables[variable])
 
     cloud = {
-        "__release_kubernetes_image": "registry.example.com/gym-api",
+        "__release_kubernetes_registry": {"address": "registry.example.com/gym", "username": "", "password": ""},
         "__release_kubernetes_outputs": value("release_kubernetes_outputs", {}),
         "__release_kubernetes_secret_values": {key: key for key in value("__release_kubernetes_secret_names", {})},
     }

@@ -207,7 +207,6 @@ def test_an_api_that_is_away_is_a_sentence() -> None:
     [
         ({"context": "elsewhere"}, "does not say where the cluster is: Context 'elsewhere' not found"),
         ({"kubeconfig": "/nowhere"}, "does not say where the cluster is: .* not found"),
-        ({"registry_login": "azure"}, "it may be aws, gcp"),
         ({"colour": "red"}, "unexpected keyword argument 'colour'"),
         ({"secret_values": {}}, "secrets.Application"),
     ],

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
-
-import boto3
-import google.auth
 import httpx2
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import DriverError
-from google.auth.transport.requests import Request
 
-# A name and a password; both are empty for a registry that anybody may read.
-Login = tuple[str, str]
 # Of one platform, and of several. Without them a registry answers with a manifest made up for old clients.
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -24,26 +16,11 @@ MANIFESTS = (
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
-def aws_login() -> Login:
-    """Return who we are to ECR, for twelve hours."""
-    (given,) = boto3.client("ecr").get_authorization_token()["authorizationData"]
-    name, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
-    return name, password
+def image_digest(client: httpx2.Client, repository: str, mark: str, login: tuple[str, str]) -> str:
+    """Return the digest of a tag, or of a digest that is thus known to be there. Raises DriverError when it is not.
 
-
-def gcp_login() -> Login:
-    """Return who we are to Artifact Registry, for an hour."""
-    found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    found.refresh(Request())  # type: ignore[no-untyped-call]
-    return "oauth2accesstoken", str(found.token)
-
-
-# By the provider whose registry it is.
-LOGINS: dict[str, Callable[[], Login]] = {"aws": aws_login, "gcp": gcp_login}
-
-
-def image_digest(client: httpx2.Client, repository: str, mark: str, login: Login) -> str:
-    """Return the digest of a tag, or of a digest that is thus known to be there. Raises DriverError when it is not."""
+    `login` is a name and a password; both are empty for a registry that anybody may read.
+    """
     host, _, path = repository.partition("/")
     scheme = "http" if host.partition(":")[0] in LOOPBACK else "https"
     separator = "@" if mark.startswith("sha256:") else ":"

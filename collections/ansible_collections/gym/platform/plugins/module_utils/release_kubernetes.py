@@ -38,7 +38,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
     Standing,
     other,
 )
-from ansible_collections.gym.platform.plugins.module_utils.release_image import LOGINS, Login, image_digest
+from ansible_collections.gym.platform.plugins.module_utils.release_image import image_digest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
@@ -48,7 +48,7 @@ from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 DOCUMENT = "releases"
 # The options that say where the cluster is and who we are, and not what shall run.
-CONNECTION = ("kubeconfig", "context", "registry_login")
+CONNECTION = ("kubeconfig", "context", "registry_username", "registry_password")
 # What a colour consists of. What is seen of a colour goes last, so that an interrupted end is ended by the next run.
 OF_A_COLOUR = (HorizontalPodAutoscaler, PodDisruptionBudget, Deployment)
 POLL_SECONDS = 0.5
@@ -61,7 +61,7 @@ NOT_YET = (404, 502, 503, 504)
 class KubernetesDriver:
     """Does what release_driver.Driver says."""
 
-    def __init__(self, target: Target, cluster: Cluster, web: httpx2.Client, login: Callable[[], Login]) -> None:
+    def __init__(self, target: Target, cluster: Cluster, web: httpx2.Client, login: tuple[str, str]) -> None:
         """Remember all; nothing is asked yet. `web` asks the registry and the gateway."""
         self._target, self._cluster, self._client, self._login = target, cluster, web, login
         self._web, self._running = target.of("web"), target.of("web", "worker")
@@ -70,7 +70,7 @@ class KubernetesDriver:
 
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what the version stands for."""
-        found = image_digest(self._client, self._target.repository, digest or version, self._login())
+        found = image_digest(self._client, self._target.repository, digest or version, self._login)
         return Release(version, found, configuration(self._target, version, found))
 
     def observe(self, wanted: Release | None) -> Observation:
@@ -353,10 +353,8 @@ def connect(
     The cluster is asked from here, so nothing is called on machines. `transport` carries all requests in place of the
     network.
     """
-    target, login = described(options), options["registry_login"]
-    if login and login not in LOGINS:
-        raise DriverError(f"the registry's login is '{login}'; it may be {', '.join(LOGINS)}, or empty for an open one")
+    target = described(options)
     cluster = Cluster(target.namespace, options["kubeconfig"], options["context"], transport)
     client = httpx2.Client(transport=transport, timeout=REQUEST_SECONDS)
-    driver = KubernetesDriver(target, cluster, client, LOGINS.get(login, lambda: ("", "")))
-    return driver, KubernetesStore(target, cluster)
+    login = options["registry_username"], options["registry_password"]
+    return KubernetesDriver(target, cluster, client, login), KubernetesStore(target, cluster)
