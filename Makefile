@@ -147,9 +147,10 @@ diff-environments: $(VENV) ## show how staging and production differ, by record 
 show-config: $(VENV) ## show every value of ENV, the line it comes from and what it overrides
 	ANSIBLE_STDOUT_CALLBACK=default $(PLAYBOOK) playbooks/show_config.yml
 
-golden: $(VENV) ## write the exported inventories and the rendered stacks anew, to be reviewed
+golden: $(VENV) ## write the exported inventories, the rendered stacks and manifests anew, to be reviewed
 	python tests/inventories/golden.py
 	python -m tests.stacks.golden
+	python -m tests.kubernetes.golden
 
 readmes: $(VENV) ## write the tables of options in the roles' READMEs
 	python -m ansible_collections.gym.platform.plugins.module_utils.options_table roles

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_ecs
+from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_ecs, release_kubernetes
 from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
@@ -29,7 +29,11 @@ from ansible_collections.gym.platform.plugins.module_utils.release_smoke import 
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
-TARGETS: dict[str, Callable[..., tuple[Driver, Store]]] = {"docker": release_docker.connect, "ecs": release_ecs.connect}
+TARGETS: dict[str, Callable[..., tuple[Driver, Store]]] = {
+    "docker": release_docker.connect,
+    "ecs": release_ecs.connect,
+    "kubernetes": release_kubernetes.connect,
+}
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
 # Longer than any single call to a target; a run that is alive renews its lock before each step.

@@ -33,6 +33,9 @@ options:
   ecs:
     description: The options of ECS behind a balancer of AWS, see C(module_utils/release_ecs_records.py), C(Target).
     type: dict
+  kubernetes:
+    description: The options of a Kubernetes cluster, see the role C(release_kubernetes).
+    type: dict
   version:
     description: What is released, a tag or a digest.
     type: str

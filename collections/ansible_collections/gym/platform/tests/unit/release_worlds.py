@@ -13,6 +13,7 @@ from ansible_collections.gym.platform.plugins.module_utils import release_docker
 from ansible_collections.gym.platform.plugins.module_utils.release_docker import Call
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import plan_containers
+from ansible_collections.gym.platform.tests.unit.kubernetes_world import KubernetesWorld
 from release_ecs_world import EcsWorld
 
 API: dict[str, Any] = {
@@ -199,4 +200,4 @@ class DockerWorld:
         return {"written": True, "mark": self.files[host][1]}
 
 
-WORLDS: dict[str, Callable[[], World]] = {"docker": DockerWorld, "ecs": EcsWorld}
+WORLDS: dict[str, Callable[[], World]] = {"docker": DockerWorld, "ecs": EcsWorld, "kubernetes": KubernetesWorld}
