@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.mark.parametrize(
     ("failed", "ignored", "status", "expected"),
     [("true", "false", 3, 3), ("true", "false", 4, 4), ("true", "false", 0, 2), ("false", "false", 3, 0),
