@@ -1,4 +1,4 @@
-"""Releases on the development platform, under load from another process: nothing lost, and bad ones take themselves back.
+"""Releases on the development platform, under load: no request is lost, and bad releases take themselves back.
 
 Each test ends with a platform on which one good version serves and the lock is free.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.platform_access import ROOT, on_host, open_gym, wait_for
-from tests.proofs.playbook_runs import playbook, run
+from tests.proofs.playbook_runs import Outcome, playbook, run
 from tests.releases.releasing import Done, done, release, releasing, rollback
 from tests.releases.traffic import Running, traffic
 from tests.releases.variants import Registry
@@ -28,6 +28,8 @@ LIGHT_RATE = 40.0
 RELEASES, LEAST_REQUESTS = 20, 100_000
 RELEASE_SECONDS, SWITCH_SECONDS, BACK_SECONDS = 60.0, 5.0, 10.0
 ROLLED_BACK, FAILED = 3, 2
+# No playbook of these tests takes longer.
+AT_MOST_SECONDS = 300.0
 # Shorter than the inventory's: what is measured is the procedure, not the patience.
 HASTE = json.dumps(
     {
@@ -39,8 +41,11 @@ HASTE = json.dumps(
         }
     }
 )
+# What a release says when it has taken a step.
+STEPS = ["  expand", "  prove old", "  start", "  smoke test", " 10 %", " 50 %", " 100 %", "  bake", "  contract"]
 
 Make = Callable[..., str]
+Act = Callable[[subprocess.Popen[str]], object]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +55,11 @@ def make() -> Make:
     return lambda name, **settings: registry.variant(f"{name}-{uuid.uuid4().hex[:6]}", settings)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def good(make: Make) -> str:
     """Return a good version that serves."""
+    if serving().startswith("good-"):
+        return serving()
     version = make("good")
     assert release(version, "-e", HASTE).status == 0
     return version
@@ -83,9 +90,28 @@ def told(text: str) -> None:
     print(f"\n    {text}", file=sys.stderr)
 
 
-def seconds_but_judging(story: dict[str, Any]) -> float:
+def seconds_but_baking(story: dict[str, Any]) -> float:
     """Return how long a release took, apart from baking."""
-    return float(story["seconds"]) - sum(step["seconds"] for step in story["steps"] if step["action"] == "bake")
+    return float(story["seconds"] - sum(step["seconds"] for step in story["steps"] if step["action"] == "bake"))
+
+
+def interfere(command: list[str], log: Path, moment: str, act: Act) -> Done:
+    """Run a playbook, do something at the moment when it says a word, and see how it ends."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)
+    over = lambda: process.poll() is not None or moment in log.read_text()  # noqa: E731 - a condition, not a function
+    wait_for(over, AT_MOST_SECONDS, f"it says '{moment}'", every=0.05)
+    assert process.poll() is None, log.read_text()[-2000:]
+    act(process)
+    process.wait(timeout=AT_MOST_SECONDS)
+    return done(Outcome(process.returncode, log.read_text()))
+
+
+def restart_front_door(process: subprocess.Popen[str]) -> None:
+    """Have HAProxy begin anew: what its processes had in memory is gone, its map file is not."""
+    before = on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map")
+    on_host("edge-1", "systemctl", "reload", "haproxy.service")
+    assert on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map") == before
 
 
 def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Path) -> None:
@@ -98,13 +124,12 @@ def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Pa
             steps = outcome.story["steps"]
             first = next(index for index, step in enumerate(steps) if step["action"] == "shift")
             switched.append(sum(step["seconds"] for step in steps[first - 1 : first + 1]))
-            took.append(seconds_but_judging(outcome.story))
+            took.append(seconds_but_baking(outcome.story))
         wait_for(lambda: running.report()["requests"] >= LEAST_REQUESTS, 900, "enough requests")
     report = running.report()
     told(f"{RELEASES} releases: {report}")
-    told(
-        f"a release took {statistics.median(took):.0f} s, at most {max(took):.0f} s; ready to switched {max(switched):.1f} s"
-    )
+    told(f"a release took {statistics.median(took):.0f} s, at most {max(took):.0f} s, but baking")
+    told(f"from ready to switched {max(switched):.1f} s at most")
     assert report["failed"] == 0, report["failures"]
     assert set(versions) <= set(report["by_version"])
     assert max(took) <= RELEASE_SECONDS
@@ -125,11 +150,9 @@ def test_ten_bad_releases_take_themselves_back_in_time(
             back.append(outcome.story["way_back_seconds"])
             assert serving() == good
     report = running.report()
-    told(
-        f"errors {rate}: taken back after {sorted(needed)} requests, the way back took {max(back):.1f} s at most: {report}"
-    )
+    told(f"errors {rate}: taken back after {sorted(needed)} requests, in {max(back):.1f} s at most: {report}")
     assert max(back) <= BACK_SECONDS
-    assert sorted(needed)[-1] <= within or statistics.quantiles(needed, n=20)[-1] <= within
+    assert statistics.quantiles(needed, n=20, method="inclusive")[-1] <= within
     assert good not in report["failed_by_version"]
 
 
@@ -138,8 +161,7 @@ def test_ten_bad_releases_take_themselves_back_in_time(
     [
         ("unready", {"FAULT_READY": "false"}, "L7STS"),
         ("crashes", {"FAULT_CRASH_AFTER_SECONDS": "1"}, ""),
-        ("unmigrated", {"FAULT_MIGRATE": "fail"}, "migrate"),
-        ("liar", {"RELEASE_VERSION_SHOWN": "another"}, "answered by version another"),
+        ("unmigrated", {"FAULT_MIGRATE": "fail"}, "FAULT_MIGRATE"),
     ],
 )
 @pytest.mark.usefixtures("load")
@@ -147,10 +169,20 @@ def test_a_version_that_cannot_serve_is_never_noticed(
     good: str, make: Make, name: str, settings: dict[str, str], reason: str
 ) -> None:
     outcome = release(make(name, **settings), "-e", "release_docker_ready_timeout_seconds=20")
-    assert outcome.status in (FAILED, ROLLED_BACK), outcome.sentence
+    assert outcome.status == FAILED, outcome.sentence
     assert reason in outcome.sentence
     assert serving() == good
     assert (document()["lock"], document()["pending"]) == (None, None)
+
+
+@pytest.mark.usefixtures("load")
+def test_a_smoke_test_that_fails_lets_nothing_in(good: str, make: Make) -> None:
+    wanted = json.loads(HASTE)
+    wanted["release"]["smoke"] = [{"service": "gym-api", "path": "/kiosk", "contains": "a word that is not there"}]
+    outcome = release(make("unsmoked"), "-e", json.dumps(wanted))
+    assert outcome.status == FAILED
+    assert "wanted: a text with 'a word that is not there'" in outcome.sentence
+    assert serving() == good
 
 
 @pytest.mark.usefixtures("load")
@@ -162,64 +194,43 @@ def test_an_image_that_does_not_exist_is_one_sentence(good: str) -> None:
 
 
 @pytest.mark.usefixtures("load")
-def test_a_front_door_restarted_in_the_middle_of_a_switch_keeps_its_shares(
-    good: str, make: Make, tmp_path: Path
-) -> None:
+def test_a_front_door_that_begins_anew_in_the_middle_of_a_switch_keeps_its_shares(make: Make, tmp_path: Path) -> None:
     version = make("restart")
     outcome = interfere(releasing(version, "-e", HASTE), tmp_path / "log", " 50 %", restart_front_door)
     assert outcome.status == 0, outcome.sentence
     assert serving() == version
-    assert rollback("-e", "rollback_confirm=true").status == 0
+
+
+@pytest.mark.usefixtures("load")
+def test_a_rollback_goes_back_to_the_version_before_and_makes_the_other_void(good: str, make: Make) -> None:
+    version = make("regretted")
+    assert release(version, "-e", HASTE).status == 0
+    assert rollback().status == 0
     assert serving() == good
+    again = release(version, "-e", HASTE)
+    assert again.status == FAILED
+    assert "is void" in again.text
 
 
-def restart_front_door(process: subprocess.Popen[str]) -> None:
-    """Restart HAProxy, as a crash would: its memory is gone, its map file is not."""
-    before = on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map")
-    on_host("edge-1", "systemctl", "reload", "haproxy.service")
-    assert on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map") == before
-
-
-def interfere(command: list[str], log: Path, moment: str, act: Callable[[subprocess.Popen[str]], None]) -> Done:
-    """Run a playbook, do something at the moment when it says a word, and see how it ends."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)
-    wait_for(lambda: process.poll() is not None or moment in log.read_text(), 300, f"it says '{moment}'", every=0.05)
-    assert process.poll() is None, log.read_text()[-2000:]
-    act(process)
-    process.wait(timeout=300)
-    from tests.proofs.playbook_runs import Outcome
-
-    return done(Outcome(process.returncode, log.read_text()))
-
-
-STEPS = ["expand", "prove old", "start", "smoke test", "shift", "judge", " 50 %", " 100 %", "bake"]
-
-
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=str.strip)
 @pytest.mark.usefixtures("load")
 def test_a_controller_killed_after_any_step_harms_nobody_and_blocks_nobody(
-    good: str, make: Make, tmp_path: Path, step: str
+    make: Make, tmp_path: Path, step: str
 ) -> None:
-    before = serving()
-    interfere(
-        releasing(make("killed"), "-e", HASTE),
-        tmp_path / "log",
-        f"  {step.strip()}" if step[0] != " " else step,
-        lambda process: process.kill(),
-    )
-    # By another version, so that what was begun has to be cleared away.
-    outcome = release(good if before != good else make("good"), "-e", HASTE, "-e", "release_unvoid=true")
+    interfere(releasing(make("killed"), "-e", HASTE), tmp_path / "log", step, lambda process: process.kill())
+    assert serving()
+    # Another version, so that what was begun has to be cleared away, or finished, first.
+    outcome = release(make("after"), "-e", HASTE)
     assert outcome.status == 0, outcome.sentence
     assert (document()["lock"], document()["pending"]) == (None, None)
 
 
 @pytest.mark.usefixtures("load")
-def test_of_two_releases_at_once_one_runs_and_the_other_says_who_does(good: str, make: Make, tmp_path: Path) -> None:
+def test_of_two_releases_at_once_one_runs_and_the_other_says_who_does(make: Make, tmp_path: Path) -> None:
     heard: list[Done] = []
     first, second = make("first"), make("second")
     outcome = interfere(
-        releasing(first, "-e", HASTE), tmp_path / "log", "smoke test", lambda process: heard.append(release(second))
+        releasing(first, "-e", HASTE), tmp_path / "log", "smoke test", lambda _: heard.append(release(second))
     )
     assert heard[0].status == FAILED
     assert "has been releasing since" in heard[0].text
@@ -228,6 +239,6 @@ def test_of_two_releases_at_once_one_runs_and_the_other_says_who_does(good: str,
 
 
 def test_the_history_tells_all_of_it() -> None:
-    told_by_history = run(playbook("history"))
-    assert told_by_history.code == 0
-    assert "rolled back" in told_by_history.text
+    history = run(playbook("history"))
+    assert history.code == 0
+    assert "VOID" in history.text

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_ecs, release_kubernetes
 from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError, Store
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
@@ -29,11 +29,9 @@ from ansible_collections.gym.platform.plugins.module_utils.release_smoke import 
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
-TARGETS: dict[str, Callable[..., tuple[Driver, Store]]] = {
-    "docker": release_docker.connect,
-    "ecs": release_ecs.connect,
-    "kubernetes": release_kubernetes.connect,
-}
+# What a target needs is only imported where there is such a target: release_<target>.py with its function connect.
+TARGETS = ("docker", "ecs", "kubernetes")
+MODULE_UTILS = "ansible_collections.gym.platform.plugins.module_utils"
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
 # Longer than any single call to a target; a run that is alive renews its lock before each step.
@@ -97,7 +95,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         (target,) = (name for name in TARGETS if options[name])
-        driver, store = TARGETS[target](options[target], HostCalls(self))
+        module = importlib.import_module(f"{MODULE_UTILS}.release_{target}")
+        driver, store = module.connect(options[target], HostCalls(self))
         mine = this_run()
         held = Held(store, mine, LEASE, lambda: datetime.now(UTC))
         if state := {"read": self._read, "run": self._run, "absent": self._absent}.get(options["state"]):

@@ -44,9 +44,8 @@ from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import StackError
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
-from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients
 from botocore.exceptions import BotoCoreError, ClientError
 
 
@@ -62,9 +61,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 f"platform.provider is '{platform['provider']}'; only aws has a registry to log in to."
             )
         try:
-            client = clients(self.get_option("endpoint_url"), 1)("ecr", platform["region"])
+            client = clients(self.get_option("endpoint_url"))("ecr", platform["region"])
             (given,) = client.get_authorization_token()["authorizationData"]
-        except StackError as error:
+        except RequestError as error:
             raise AnsibleLookupError(str(error)) from error
         except (BotoCoreError, ClientError) as error:
             raise AnsibleLookupError(f"{explain(error, platform['region'])}.") from error

@@ -47,11 +47,11 @@ def source_of(options: Mapping[str, Any]) -> Source:
     if options.get("prometheus"):
         return PrometheusSource(options["prometheus"], options["service"], options.get("ca_file") or "")
     # Only here is boto3 needed.
-    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, connect
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
     from ansible_collections.gym.platform.plugins.module_utils.release_cloudwatch import CloudWatchSource
 
     try:
-        client = connect(options, "cloudwatch")
+        client = clients(options.get("endpoint_url"))("cloudwatch", options["region"])
     except RequestError as error:
         raise SourceError(str(error)) from error
     return CloudWatchSource(client, options["balancer"], options["target_groups"])

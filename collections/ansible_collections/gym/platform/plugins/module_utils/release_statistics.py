@@ -86,7 +86,7 @@ class ErrorTest:
     lower: float
     alone_seconds: float
     statistic: float = 0.0
-    # The same test against the rate that the new colour shows: far more errors than `excess` are like neither otherwise.
+    # The same against the rate that the new colour shows: far more errors than `excess` would be like neither.
     outright: float = 0.0
     guilty: bool = False
     # What is known of the rate: errors and correct answers of the old colour; and of the new one, were it no worse.
