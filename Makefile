@@ -118,6 +118,9 @@ bench: $(VENV) ## measure a no-change run against Ansible's defaults
 bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of production
 	python tests/benchmarks/plan_aws.py
 
+bench-verdict: $(VENV) ## simulate 10,000 releases: how often the judgement takes a healthy one back, how soon a bad one
+	python tests/benchmarks/release_verdict.py
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
@@ -199,7 +202,7 @@ $(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) $(LOAD) $(NODE): | $(UV)
 
 $(PIPELINE): tests/pipelines/package-lock.json $(NODE)
 	cp tests/pipelines/package.json tests/pipelines/package-lock.json $(dir $(NODE))
-	PATH=$(CURDIR)/$(dir $(NODE))bin:$$PATH npm ci --silent --no-audit --no-fund --ignore-scripts --prefix $(dir $(NODE))
+	cd $(dir $(NODE)) && PATH=$$PWD/bin:$$PATH npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
 $(UV):
@@ -220,7 +223,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan build clean collection controller cost diff-environments down end-to-end \
-	golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance picture \
-	pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status test \
-	unit up validate
+.PHONY: apt audit bench bench-plan bench-verdict build clean collection controller cost diff-environments down \
+	end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance \
+	picture pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status \
+	test unit up validate

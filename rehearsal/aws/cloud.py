@@ -14,7 +14,7 @@ from ministack.services import ssm, tagging
 from ministack.services.cloudformation import _change_sets, changesets, handlers, provisioners, stacks
 from ministack.services.cloudformation import drift as native_drift
 
-from rehearsal.aws import control, drift, guards, private, resource_types, schemas
+from rehearsal.aws import application_autoscaling, control, drift, guards, private, resource_types, schemas, weights
 
 NOTHING = "didn't contain changes"
 IMAGE = "ami-0123456789abcdef0"
@@ -143,8 +143,10 @@ def serve(listener: socket.socket, region: str, ready: Callable[[], None]) -> No
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
 
+    weights.register()
+
     async def run() -> None:
         asyncio.get_running_loop().call_soon(ready)
-        await hypercorn_serve(control.controlled(app, register(region)), config)
+        await hypercorn_serve(control.controlled(application_autoscaling.scaling(app), register(region)), config)
 
     asyncio.run(run())

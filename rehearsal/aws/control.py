@@ -1,20 +1,20 @@
-"""The rehearsal's own questions to the cloud, beside AWS's: what it keeps, and fields changed behind a stack's back."""
+"""The rehearsal's own questions to the cloud, beside AWS's: what it keeps, what is changed or ends behind its back."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from functools import partial
 from typing import Any
 
 from ministack.services import cloudcontrol
 from ministack.services.cloudformation import _stacks, stacks
 
-from rehearsal.aws import drift, records, resource_types
+from rehearsal.aws import drift, records, resource_types, tasks
+from rehearsal.aws.asgi import App, body_of, respond
 
-App = Callable[..., Awaitable[None]]
 Scalar = str | int | bool
 PREFIX = "/_rehearsal/"
 # A field that tells resources apart, or that a service acts on by itself, is not what somebody edits by mistake.
@@ -167,13 +167,7 @@ def controlled(app: App, emulated: frozenset[str]) -> App:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await app(scope, receive, send)
             return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        asked = json.loads(body or b"{}")
+        asked = json.loads(await body_of(receive) or b"{}")
         action = scope["path"].removeprefix(PREFIX)
         answer: Any = None
         if action == "resources":
@@ -184,9 +178,10 @@ def controlled(app: App, emulated: frozenset[str]) -> App:
             answer = properties(asked["types"])
         elif action == "restore":
             answer = restore()
-        content = json.dumps(answer, default=str).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        elif action == "end":
+            answer = tasks.end(asked["arn"], asked["exit_code"], asked["reason"])
+        elif action == "stall":
+            answer = tasks.stall(asked["arn"])
+        await respond(send, 200, "application/json", json.dumps(answer, default=str).encode())
 
     return answering

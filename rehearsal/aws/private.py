@@ -6,9 +6,11 @@ import importlib
 
 NAMES = {
     "ministack.app": ("app",),
-    "ministack.core.responses": ("get_account_id", "get_region"),
+    "ministack.core.responses": ("get_account_id", "get_region", "request_scope"),
     "ministack.services.cloudcontrol": ("_resources", "_resource_key"),
     "ministack.services.ec2": ("_ACTION_MAP", "_addresses", "_nat_gateways"),
+    "ministack.services.alb": ("_action_xml", "_p", "_parse_actions", "_rules"),
+    "ministack.services.ecs": ("_ACTION_MAP", "_mark_task_stopped", "_primary_deployment", "_services", "_tasks"),
     "ministack.services.s3": ("_buckets",),
     "ministack.services.ssm": ("resolve_parameter_value",),
     "ministack.services.tagging": ("_COLLECTORS", "_collect_secretsmanager"),

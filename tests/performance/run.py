@@ -24,6 +24,8 @@ LOCUST = ROOT / ".cache/performance/bin/locust"
 USERS, MOST_USERS = 20, 200
 SECONDS, MOST_SECONDS = 30, 600
 P95_MS, ERROR_PERCENT = 500, 1
+# Locust starts, waits 10 s for open requests, and draws its page.
+ENDING_SECONDS = 120
 
 
 def number(variables: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
@@ -43,13 +45,16 @@ def log_in(of: Target) -> tuple[str, list[str]]:
     client = Client(of.door)
     body = {"tenant": of.tenant, "user_name": "demo", "password": of.password}
     try:
-        answer = client.request("POST", "/v1/sessions", body=body)
-        if answer.status != 201:
-            raise TargetError(f"{of.door.name} refused the demo user of {of.tenant} with status {answer.status}.")
-        token = str(answer.json()["token"])
-        return token, [member["id"] for member in client.get("/v1/members", token)["members"]]
+        session = client.request("POST", "/v1/sessions", body=body)
+        if session.status != 201:
+            raise TargetError(f"{of.door.name} refused the demo user of {of.tenant} with status {session.status}.")
+        token = str(session.json()["token"])
+        members = client.request("GET", "/v1/members", token=token)
     except urllib3.exceptions.HTTPError as error:
         raise TargetError(f"{of.door.name} does not answer: {error}.") from error
+    if members.status != 200 or not members.json()["members"]:
+        raise TargetError(f"{of.door.name} showed no members of {of.tenant}, with status {members.status}.")
+    return token, [member["id"] for member in members.json()["members"]]
 
 
 def load(of: Target, users: int, seconds: int, stem: Path) -> None:
@@ -67,7 +72,10 @@ def load(of: Target, users: int, seconds: int, stem: Path) -> None:
     command += [f"--run-time={seconds}s", "--stop-timeout=10", "--exit-code-on-error=0"]
     # Locust puts .json to the name itself.
     command += [f"--json-file={stem}", f"--html={stem}.html"]
-    done = subprocess.run(command, env=os.environ | told, check=False, timeout=seconds + 120)
+    try:
+        done = subprocess.run(command, env=os.environ | told, check=False, timeout=seconds + ENDING_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise TargetError(f"Locust did not end {ENDING_SECONDS} s after its time.") from error
     if done.returncode != 0 or not stem.with_suffix(".json").is_file():
         raise TargetError(f"Locust ended with {done.returncode} and measured nothing.")
 

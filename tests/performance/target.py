@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore
+from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore, SecretStoreError
 
 from tests.end_to_end.client import FrontDoor
 
@@ -42,10 +42,11 @@ def target(environment: str, variables: Mapping[str, str] = os.environ) -> Targe
     """Return what is tested. Raises TargetError where that is not said, so that nobody is loaded by accident."""
     if environment == "development":
         secrets = SecretStore(ROOT / ".state" / environment)
-        if not LOOPBACK.authority.is_file():
-            raise TargetError("Development does not run on this machine: `make up` stands it up.")
-        token = f"{secrets.get('service/demo_kiosk_token')}-{TENANT}"
-        return Target(LOOPBACK, TENANT, secrets.get("service/demo_password"), token)
+        try:
+            token = f"{secrets.get('service/demo_kiosk_token')}-{TENANT}"
+            return Target(LOOPBACK, TENANT, secrets.get("service/demo_password"), token)
+        except SecretStoreError as error:
+            raise TargetError(f"Development does not run on this machine, `make up` stands it up: {error}") from error
     missing = [name for name in NEEDED if not variables.get(name)]
     if missing:
         raise TargetError(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.client import FrontDoor
 from tests.performance import target as targets
 from tests.performance.run import number
 from tests.performance.target import TargetError, target
@@ -75,7 +74,6 @@ def test_an_environment_elsewhere_has_to_be_named(tmp_path: Path, monkeypatch: p
     # What is named for another environment never sends development's load there.
     assert targets.LOOPBACK.address == "127.0.0.1"
     monkeypatch.setattr(targets, "ROOT", tmp_path)
-    monkeypatch.setattr(targets, "LOOPBACK", FrontDoor("127.0.0.1", 8443, "x", tmp_path / "ca.pem"))
     with pytest.raises(TargetError, match="does not run on this machine"):
         target("development", NAMED)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_kubernetes
+from ansible_collections.gym.platform.plugins.module_utils import release_docker, release_ecs, release_kubernetes
 from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, DriverError, Store
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
@@ -29,8 +29,9 @@ from ansible_collections.gym.platform.plugins.module_utils.release_smoke import 
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 
-TARGETS: dict[str, Callable[[Mapping[str, Any], HostCalls], tuple[Driver, Store]]] = {
+TARGETS: dict[str, Callable[..., tuple[Driver, Store]]] = {
     "docker": release_docker.connect,
+    "ecs": release_ecs.connect,
     "kubernetes": release_kubernetes.connect,
 }
 # A line of progress of our callback may stand where the text begins.
@@ -38,7 +39,7 @@ ERASE_LINE = "\r\x1b[2K"
 # Longer than any single call to a target; a run that is alive renews its lock before each step.
 LEASE = timedelta(minutes=3)
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["released", "rolled_back", "run", "read"], "default": "released"},
+    "state": {"type": "str", "choices": ["released", "rolled_back", "run", "read", "absent"], "default": "released"},
     **{target: {"type": "dict"} for target in TARGETS},
     "version": {"type": "str", "default": ""},
     "digest": {"type": "str", "default": ""},
@@ -99,7 +100,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         driver, store = TARGETS[target](options[target], HostCalls(self))
         mine = this_run()
         held = Held(store, mine, LEASE, lambda: datetime.now(UTC))
-        if state := {"read": self._read, "run": self._run}.get(options["state"]):
+        if state := {"read": self._read, "run": self._run, "absent": self._absent}.get(options["state"]):
             return state(options, driver, held)
         try:
             tests = [SmokeTest(**test) for test in options["procedure"].pop("smoke", [])]
@@ -144,6 +145,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result["dossier"] = [str(path) for path in write({**told, "target": target}, Path(options["reports"]))]
             result["msg"] += f" Dossier: {result['dossier'][-1]}"
         return result
+
+    def _absent(self, options: Mapping[str, Any], driver: Driver, held: Held) -> dict[str, Any]:
+        if not self._task.check_mode:
+            held.take(alive)
+            for colour in COLOURS:
+                driver.stop(colour, None)
+            held.free()
+        return {"changed": True, "msg": "What releases have made is gone; what they know about each other stays."}
 
     def _read(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
         document = held.read()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.gym.platform.plugins.module_utils import fargate
 
 # The days for which CloudWatch keeps a log group.
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
@@ -24,16 +25,6 @@ CACHE_CLASSES = {
     "cache.r7g.8xlarge": 216903, "cache.r7g.12xlarge": 325447, "cache.r7g.16xlarge": 429414,
 }  # fmt: skip
 CLASSES = {"database": DATABASE_CLASSES, "cache": CACHE_CLASSES}
-# Fargate: units of processor, and the megabytes of memory that may go with them.
-FARGATE: Mapping[int, Sequence[int]] = {
-    256: (512, 1024, 2048),
-    512: range(1024, 4097, 1024),
-    1024: range(2048, 8193, 1024),
-    2048: range(4096, 16385, 1024),
-    4096: range(8192, 30721, 1024),
-    8192: range(16384, 61441, 4096),
-    16384: range(32768, 122881, 8192),
-}
 # What a number without a unit means to PostgreSQL, which RDS asks for: milliseconds, seconds, kilobytes and so on.
 BASE_UNITS = {
     **dict.fromkeys(
@@ -79,13 +70,10 @@ def instance_class(memory_mb: int, kind: str) -> str:
 
 def fargate_size(service: Mapping[str, Any]) -> dict[str, int]:
     """Return the least `cpu` (units) and `memory` (MB) of Fargate for the `cpu` and `memory_mb` of a service."""
-    for cpu, memories in FARGATE.items():
-        if cpu >= service["cpu"] * 1024 and max(memories) >= service["memory_mb"]:
-            return {"cpu": cpu, "memory": _at_least(service["memory_mb"], memories, "")}
-    raise AnsibleFilterError(
-        f"services: {service['name']} asks for {service['cpu']} processors and {service['memory_mb']} MB, and Fargate"
-        f" has at most {max(FARGATE) // 1024} and {max(FARGATE[max(FARGATE)])} MB: choose less, or another compute."
-    )
+    try:
+        return fargate.size(service)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def schedule_cron(calendar: str) -> str:
@@ -104,27 +92,6 @@ def schedule_cron(calendar: str) -> str:
 def secret_reference(parameter: str, key: str = "password") -> str:
     """Return what CloudFormation reads from Secrets Manager when it needs it; the secret's ARN is in a parameter."""
     return f"{{{{resolve:secretsmanager:${{{parameter}}}:SecretString:{key}}}}}"
-
-
-def off_peak_actions(service: Mapping[str, Any], off_peak: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the two scheduled actions of a service: fewer replicas when the off-peak hours begin, all when they end.
-
-    Two stay in any case where there are two, so that the loss of one is no outage.
-    """
-    replicas = service["replicas"]
-    fewer = max(min(2, replicas), math.ceil(replicas * off_peak["percent"] / 100))
-    found = []
-    for name, time, minimum in (("begins", off_peak["begins"], fewer), ("ends", off_peak["ends"], replicas)):
-        hour, minute = (int(part) for part in time.split(":"))
-        found.append(
-            {
-                "name": f"off-peak-{name}",
-                "schedule": f"cron({minute} {hour} * * ? *)",
-                "minimum": minimum,
-                "maximum": service.get("maximum_replicas", replicas),
-            }
-        )
-    return found
 
 
 def rds_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -239,12 +206,13 @@ class FilterModule:
             "cache_nodes": cache_nodes,
             "host_count": host_count,
             "instance_class": instance_class,
+            "fargate_capacity": fargate.CAPACITY.__getitem__,
             "fargate_size": fargate_size,
             "schedule_cron": schedule_cron,
             "secret_reference": secret_reference,
             "service_ports": service_ports,
             "service_secrets": service_secrets,
-            "off_peak_actions": off_peak_actions,
+            "off_peak_actions": fargate.off_peak_actions,
             "rds_parameters": rds_parameters,
             "stored_secrets": stored_secrets,
         }

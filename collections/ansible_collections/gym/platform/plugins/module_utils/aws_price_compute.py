@@ -56,10 +56,10 @@ def scheduled(at: At) -> Found:
 
 
 def _definition(at: At, named: Any) -> At | None:
-    """Return the task definition that is referred to, or whose family an ARN ends with, whatever stack it is in."""
+    """Return the task definition that is referred to, or whose family is named, whatever stack it is in."""
     if found := at.template.target(named):
         return dataclasses.replace(at, resource=found)
-    ending = json.dumps(at.template.known(named)).rpartition("task-definition/")[2]
+    ending = json.dumps(at.template.known(named)).rpartition("task-definition/")[2].removeprefix('"')
     for template in at.templates:
         for definition in template.of_type("AWS::ECS::TaskDefinition"):
             family = template.known(definition.properties.get("Family", ""))

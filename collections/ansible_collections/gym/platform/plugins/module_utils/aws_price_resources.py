@@ -233,6 +233,14 @@ def secret(at: At) -> Found:
     yield at.line("requests", at.usage.secret_ten_thousand_requests, "secret_ten_thousand")
 
 
+def table(at: At) -> Found:
+    """A table of DynamoDB that is paid by the request."""
+    if at.get("BillingMode") == "PAY_PER_REQUEST":
+        yield Free("its few requests a month cost less than a cent")
+    else:
+        yield Unpriced("no figure for the capacity of a table")
+
+
 def queue(at: At) -> Found:
     """A queue; one for dead letters has no requests while nothing fails."""
     if _takes_dead_letters(at):
@@ -406,6 +414,7 @@ PRICED: dict[str, Pricer] = {
     "AWS::KMS::ReplicaKey": key,
     "AWS::SecretsManager::Secret": secret,
     "AWS::SQS::Queue": queue,
+    "AWS::DynamoDB::Table": table,
     "AWS::SNS::Topic": topic,
     "AWS::ECR::Repository": repository,
     "AWS::Lambda::Function": function,

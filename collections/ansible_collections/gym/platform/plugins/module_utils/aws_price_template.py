@@ -58,10 +58,16 @@ class Template:
 
     @functools.cached_property
     def resources(self) -> dict[str, Resource]:
-        """The resources by logical name, without those whose condition is known to be false."""
+        """The resources by logical name, without those whose condition is known to be false.
+
+        What a release makes is among them: a resource tells of it in its `Metadata.Platform.Released`.
+        """
+        own = self.body["Resources"]
+        platforms = ((found.get("Metadata") or {}).get("Platform") or {} for found in own.values())
+        released = {name: found for platform in platforms for name, found in platform.get("Released", {}).items()}
         return {
             name: Resource(name, str(found["Type"]), found.get("Properties") or {})
-            for name, found in self.body["Resources"].items()
+            for name, found in {**own, **released}.items()
             if self._wanted(found.get("Condition"))
         }
 

@@ -56,7 +56,7 @@ def page(report: Mapping[str, Any]) -> str:
             ("stack", "resources", "seconds to apply"),
             [(name, count, float(seconds.get(name, 0))) for name, count in sorted(stacks.items())],
         ),
-        _table(
+        table(
             "Restored, with what of its source an instance had to be given again",
             ("database", "seconds until available", "seconds until as its source", "given again"),
             [

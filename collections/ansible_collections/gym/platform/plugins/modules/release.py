@@ -23,11 +23,15 @@ options:
       - V(rolled_back) gives an unfinished release up, or else releases what was live before.
       - V(run) runs O(argv) once in the image of what is live.
       - V(read) returns what the target knows about its releases.
+      - V(absent) removes both colours, before the environment is destroyed.
     type: str
-    choices: [released, rolled_back, run, read]
+    choices: [released, rolled_back, run, read, absent]
     default: released
   docker:
     description: The options of Docker hosts behind HAProxy, see C(module_utils/release_docker.py), C(Target).
+    type: dict
+  ecs:
+    description: The options of ECS behind a balancer of AWS, see C(module_utils/release_ecs_records.py), C(Target).
     type: dict
   kubernetes:
     description: The options of a Kubernetes cluster, see the role C(release_kubernetes).

@@ -14,6 +14,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_docker import
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import Driver, Store
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import plan_containers
 from ansible_collections.gym.platform.tests.unit.kubernetes_world import KubernetesWorld
+from release_ecs_world import EcsWorld
 
 API: dict[str, Any] = {
     "name": "api",
@@ -49,6 +50,8 @@ class Killed(BaseException):
 class World(Protocol):
     """A target, and what can go wrong with it."""
 
+    # Whether it takes a second to release to.
+    slow: bool
     # Versions that the registry does not have, that do not start, that answer with another version.
     missing: set[str]
     broken: set[str]
@@ -77,6 +80,8 @@ class World(Protocol):
 
 class DockerWorld:
     """Hosts and a front door, whose modules work on dictionaries."""
+
+    slow = False
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self.missing: set[str] = {"nowhere"}
@@ -195,4 +200,4 @@ class DockerWorld:
         return {"written": True, "mark": self.files[host][1]}
 
 
-WORLDS: dict[str, Callable[[], World]] = {"docker": DockerWorld, "kubernetes": KubernetesWorld}
+WORLDS: dict[str, Callable[[], World]] = {"docker": DockerWorld, "ecs": EcsWorld, "kubernetes": KubernetesWorld}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gym.platform.plugins.filter import aws
+from ansible_collections.gym.platform.plugins.module_utils import fargate
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ OFF_PEAK = {"begins": "23:00", "ends": "05:30", "timezone": "UTC", "percent": 50
 )
 def test_few_stay_in_the_off_peak_hours(replicas: int, percent: int, fewer: int) -> None:
     service = {"replicas": replicas, "maximum_replicas": 20}
-    begins, ends = aws.off_peak_actions(service, {**OFF_PEAK, "percent": percent})
+    begins, ends = fargate.off_peak_actions(service, {**OFF_PEAK, "percent": percent})
     assert begins == {
         "name": "off-peak-begins",
         "schedule": "cron(0 23 * * ? *)",

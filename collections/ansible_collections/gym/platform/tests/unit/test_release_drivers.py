@@ -238,8 +238,12 @@ def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_put
 ) -> None:
     """Killed before the first change, before the second, and so on, until a release comes to its end."""
     number = 0
+    ways = ["2", "3", "1"]
     while True:
         number += 1
+        # A world behind an API is killed once at each change, not once for each way on.
+        if releasing.world.slow and number % len(ways) != ways.index(then):
+            continue
         other = Releasing(WORLDS_OF[type(releasing.world)]())
         other.release("1")
         if not other.killed_at(number, "2"):

@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, policy: Policy = Policy(), usual: tuple[int, int] = (10_000, 20)) -> None:  # noqa: B008  frozen
         self.trial, self.at = Trial(policy), 0.0
-        self.old, self.new = [0, 0], [0, 0]
+        self.old, self.new = (0, 0), (0, 0)
         self.read()
         self.add(*usual, 0, 0)
         self.trial.begin(self.at)
@@ -43,8 +43,8 @@ class Run:
     def add(self, old: int, old_errors: int, new: int, new_errors: int, times: int = 1) -> Verdict:
         for _ in range(times):
             self.at += 1
-            self.old = [self.old[0] + old, self.old[1] + old_errors]
-            self.new = [self.new[0] + new, self.new[1] + new_errors]
+            self.old = (self.old[0] + old, self.old[1] + old_errors)
+            self.new = (self.new[0] + new, self.new[1] + new_errors)
             self.read()
         return self.verdict()
 
@@ -71,6 +71,13 @@ def test_a_release_that_fails_is_taken_back_whatever_the_rules_say() -> None:
 
 def test_a_release_that_does_not_answer_at_all_is_taken_back() -> None:
     assert Run().add(90, 0, 10, 10, times=3).outcome == "roll_back"
+
+
+@pytest.mark.parametrize("errors", [1, 2, 5])
+def test_far_more_errors_are_seen_although_nothing_is_known_of_the_old_colour_yet(errors: int) -> None:
+    verdict = Run(usual=(0, 0)).add(5, 0, 5, errors, times=60)
+    assert (verdict.outcome, verdict.decided_by) == ("roll_back", "errors")
+    assert verdict.new.requests <= 75
 
 
 def test_what_was_decided_stays_decided_until_the_next_share() -> None:
@@ -235,7 +242,7 @@ def test_a_counter_that_begins_anew_is_no_error(after: tuple[int, int]) -> None:
     run = Run()
     run.add(90, 0, 10, 1, times=3)
     before = run.verdict().new
-    run.new = list(after)
+    run.new = after
     run.read()
     assert run.verdict().new == before
     run.add(90, 0, 10, 0)
