@@ -75,9 +75,8 @@ def test_a_release_that_does_not_answer_at_all_is_taken_back() -> None:
 
 @pytest.mark.parametrize("errors", [1, 2, 5])
 def test_far_more_errors_are_seen_although_nothing_is_known_of_the_old_colour_yet(errors: int) -> None:
-    verdict = Run(usual=(0, 0)).add(5, 0, 5, errors, times=60)
+    verdict = Run(usual=(0, 0)).add(5, 0, 5, errors, times=15)
     assert (verdict.outcome, verdict.decided_by) == ("roll_back", "errors")
-    assert verdict.new.requests <= 75
 
 
 def test_what_was_decided_stays_decided_until_the_next_share() -> None:
