@@ -66,6 +66,7 @@ def variables(pod: Mapping[str, Any]) -> dict[str, str]:
 class KubernetesWorld(httpx2.BaseTransport):
     """Everything that the driver asks, in place of the network."""
 
+    slow = True
     kubeconfig = kubeconfig(CLUSTER)
 
     def __init__(self) -> None:
