@@ -5,11 +5,12 @@ The file gets the address as soon as the cloud answers, as JSON: `pid` and `endp
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 from pathlib import Path
+
+from rehearsal.aws.ready import announce
 
 
 def main(region: str, ready: Path) -> None:
@@ -27,13 +28,7 @@ def main(region: str, ready: Path) -> None:
     }
     from rehearsal.aws import cloud
 
-    cloud.serve(listener, region, lambda: _announce(ready, port))
-
-
-def _announce(ready: Path, port: int) -> None:
-    new = ready.with_suffix(".new")
-    new.write_text(json.dumps({"pid": os.getpid(), "endpoint": f"http://127.0.0.1:{port}"}), encoding="utf-8")
-    new.replace(ready)
+    cloud.serve(listener, region, lambda: announce(ready, port))
 
 
 if __name__ == "__main__":

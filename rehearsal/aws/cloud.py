@@ -10,7 +10,7 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from ministack.app import app
-from ministack.services import ssm
+from ministack.services import ssm, tagging
 from ministack.services.cloudformation import _change_sets, changesets, handlers, provisioners, stacks
 from ministack.services.cloudformation import drift as native_drift
 
@@ -120,6 +120,9 @@ def register(region: str) -> frozenset[str]:
     handlers._ACTION_HANDLERS["CreateChangeSet"] = mended(changesets._create_change_set)
 
     changesets._diff_resources = without_needless_conditions(changesets._diff_resources, region)
+
+    # It reads their tags for policies only, and not when all tagged resources are asked for.
+    tagging._COLLECTORS["secretsmanager"] = tagging._collect_secretsmanager
 
     known = ssm.resolve_parameter_value
 

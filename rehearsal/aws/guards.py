@@ -111,5 +111,12 @@ def guarded(rtype: str, own: Handlers, native: frozenset[str]) -> Handlers:
             refuse(f"Cannot delete protected {rtype} {physical_id}: disable deletion protection first")
         return own["delete"](physical_id, *rest)
 
+    def adopt(identifier: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        (value,) = identifier.values()
+        refuse(None if exists(rtype, value) else f"{rtype} {value} was not found")
+        # MiniStack itself can know it by another key: secrets by their names.
+        return complete((next((key for _, key in records.found_in(rtype, value).values()), value), {}))
+
     wrapped: dict[str, Callable[..., Any]] = {"create": create, "update": update, "delete": delete}
-    return {**own, **{name: call for name, call in wrapped.items() if name in own}}
+    # MiniStack imports few types.
+    return {"import": adopt, **own, **{name: call for name, call in wrapped.items() if name in own}}

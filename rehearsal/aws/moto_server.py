@@ -1,23 +1,29 @@
-"""moto's server, with one thing put right: an instance that was promoted is no replica any more."""
+"""Serve AWS's API outside stacks on an unused port of this machine: `python -m rehearsal.aws.moto_server <file>`.
+
+The file gets the address as soon as moto answers.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+from pathlib import Path
 
-from moto.rds.models import RDSBackend
-from moto.server import main
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-promote = RDSBackend.promote_read_replica
-
-
-def promote_for_good(self: Any, db_kwargs: dict[str, Any]) -> Any:
-    """Promote, and forget the source: moto goes on naming it, and whoever waits for the promotion waits for ever."""
-    instance = promote(self, db_kwargs)
-    instance.source_db_instance_identifier = None
-    return instance
+from rehearsal.aws import moto_rds
+from rehearsal.aws.ready import announce
 
 
-RDSBackend.promote_read_replica = promote_for_good
+def main(ready: Path) -> None:
+    """Serve until the process is ended."""
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+    moto_rds.mend()
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    announce(ready, server.port)
+    server.serve_forever()
+
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ NAMES = {
     "ministack.services.ecs": ("_ACTION_MAP", "_mark_task_stopped", "_primary_deployment", "_services", "_tasks"),
     "ministack.services.s3": ("_buckets",),
     "ministack.services.ssm": ("resolve_parameter_value",),
+    "ministack.services.tagging": ("_COLLECTORS", "_collect_secretsmanager"),
     "ministack.services.cloudformation": ("_stacks", "_change_sets"),
     "ministack.services.cloudformation.changesets": ("_create_change_set", "_diff_resources", "_deploy_stack_async"),
     "ministack.services.cloudformation.drift": (

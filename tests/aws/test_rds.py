@@ -38,12 +38,13 @@ def account(endpoint: str) -> Any:
 
 
 @pytest.fixture
-def rds(account: Any) -> Iterator[Any]:
+def rds(account: Any, endpoint: str) -> Iterator[Any]:
     """Leave nothing but the primary to the next test."""
     yield account
-    for name in names(account):
-        if name != "gym-1":
-            account.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+    for region in (account, client(endpoint, "rds", AWAY)):
+        for name in names(region):
+            if name != "gym-1":
+                region.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
 
 def instance(rds: Any, name: str) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def test_an_instance_is_restored_as_its_source_is_and_only_once(endpoint: str, r
     source, target = instance(rds, "gym-1"), instance(rds, "gym-1-drill")
     for key in ("MultiAZ", "VpcSecurityGroups", "DBParameterGroups", "BackupRetentionPeriod", "DBInstanceClass"):
         assert target[key] == source[key], key
+    # A restoration has no word for how long backups are kept.
+    assert first["put_back"] == ["backup_retention_days"]
     assert first["endpoint"] == target["Endpoint"]["Address"]
     assert first["seconds"] >= first["seconds_until_available"] > 0
     second = answer(aws_rds_restore.main, **options)
@@ -72,8 +75,30 @@ def test_an_instance_is_restored_as_its_source_is_and_only_once(endpoint: str, r
     assert names(rds) == ["gym-1", "gym-1-drill"]
 
 
+def test_an_instance_is_restored_in_the_other_region_with_what_is_given(endpoint: str, rds: Any) -> None:
+    away = client(endpoint, "rds", AWAY)
+    away.create_db_parameter_group(DBParameterGroupName="dr", DBParameterGroupFamily="postgres15", Description="dr")
+    options: dict[str, Any] = {
+        "source": "gym-1",
+        "target": "gym-1-dr",
+        "replicated": True,
+        "region": AWAY,
+        "endpoint_url": endpoint,
+        "settings": {"multi_az": True, "security_groups": ["sg-0f"], "parameter_group": "dr"},
+    }
+    assert "eu-central-1 has no replicated backups of 'gym-1'" in answer(aws_rds_restore.main, **options)["msg"]
+    arn = instance(rds, "gym-1")["DBInstanceArn"]
+    away.start_db_instance_automated_backups_replication(SourceDBInstanceArn=arn)
+    assert answer(aws_rds_restore.main, **options)["changed"]
+    found = instance(away, "gym-1-dr")
+    assert found["MultiAZ"]
+    assert [group["VpcSecurityGroupId"] for group in found["VpcSecurityGroups"]] == ["sg-0f"]
+    assert [group["DBParameterGroupName"] for group in found["DBParameterGroups"]] == ["dr"]
+    assert not answer(aws_rds_restore.main, **options)["changed"]
+
+
 def test_what_is_asked_for_comes_before_what_the_source_has(endpoint: str, rds: Any) -> None:
-    settings = {"multi_az": False, "backup_retention_days": 1}
+    settings = {"multi_az": False, "backup_retention_days": 2}
     options: dict[str, Any] = {
         "source": "gym-1",
         "target": "small",
@@ -81,10 +106,9 @@ def test_what_is_asked_for_comes_before_what_the_source_has(endpoint: str, rds: 
         "endpoint_url": endpoint,
         "settings": settings,
     }
-    # moto gives the restored instance what its source has; AWS gives it the defaults.
-    assert answer(aws_rds_restore.main, **options)["put_back"] == ["backup_retention_days", "multi_az"]
+    assert answer(aws_rds_restore.main, **options)["put_back"] == ["backup_retention_days"]
     found = instance(rds, "small")
-    assert (found["MultiAZ"], found["BackupRetentionPeriod"]) == (False, 1)
+    assert (found["MultiAZ"], found["BackupRetentionPeriod"]) == (False, 2)
 
 
 def test_what_was_changed_by_hand_is_put_back(endpoint: str, rds: Any) -> None:

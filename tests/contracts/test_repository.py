@@ -71,10 +71,10 @@ def tree(environment: str) -> dict[str, Any]:
 
 
 def passed_through(found: Any, path: str = "") -> set[str]:
-    """List the records whose keys are somebody else's words."""
+    """List the records whose keys are somebody else's words, and those that say only what is not the usual."""
     result = set()
     if isinstance(found, dict):
-        if isinstance(found.get("additionalProperties"), dict):
+        if isinstance(found.get("additionalProperties"), dict) or found.get("default") == {}:
             result.add(path)
         for key, child in (found.get("properties") or {}).items():
             result |= passed_through(child, f"{path}.{key}")

@@ -16,7 +16,6 @@ from botocore.config import Config
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".cache/rehearsal_aws/bin/python"
-TAGS = {"environment": "production", "managed-by": "gym.platform.aws_stacks", "platform": "gym"}
 NUMBERS = itertools.count(111111111111)
 
 
@@ -46,10 +45,10 @@ class Account:
     ) -> Stacks:
         """Return production's stacks with these templates."""
         settings = Settings(
-            "gym-production",
+            "gym",
+            "production",
             "eu-west-1",
             ("eu-central-1", "us-east-1"),
-            TAGS,
             confirmed=frozenset(confirmed),
             prune=True,
             timeout=60,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import StackError
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -45,7 +45,7 @@ def through(account: Account, address: str) -> Any:
         ((403, "AccessDenied", "Not authorized."), "These credentials may not do that: extend their policy"),
         ((403, "OptInRequired", "Not subscribed."), "The region is not enabled for this account: enable it"),
         ((400, "Throttling", "Rate exceeded"), "AWS still refuses so many calls after ten attempts: wait"),
-        (CUT, "CloudFormation in eu-west-1 cannot be reached"),
+        (CUT, "AWS in eu-west-1 cannot be reached"),
     ],
 )
 def test_a_refusal_is_one_sentence_and_the_next_run_carries_on(account: Account, fault: Any, sentence: str) -> None:
@@ -130,7 +130,7 @@ def test_data_is_kept_unless_it_is_named(account: Account) -> None:
     bodies = {"queue": "Resources:\n" + QUEUE % ""}
     applied(account, bodies)
     renamed = {"queue": "Resources:\n" + QUEUE % "-new"}
-    with pytest.raises(StackError, match=r"queue\.Jobs \(AWS::SQS::Queue\) would be replaced, with what it holds"):
+    with pytest.raises(RequestError, match=r"queue\.Jobs \(AWS::SQS::Queue\) would be replaced, with what it holds"):
         applied(account, renamed)
     # CloudFormation's own client is stopped by the stack's policy as well.
     client = account.client("cloudformation")
@@ -157,3 +157,75 @@ def test_an_interrupted_run_is_repeated(account: Account) -> None:
     assert client.describe_stacks()["Stacks"][0]["StackStatus"] == "REVIEW_IN_PROGRESS"
     assert set(applied(account, BODIES).done) == {"network", "compute"}
     assert account.stacks(BODIES).plan().empty
+
+
+KEPT = """
+Resources:
+  Jobs:
+    Type: AWS::SQS::Queue
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties: {QueueName: gym-jobs.fifo, FifoQueue: true, KmsMasterKeyId: !GetAtt Key.Arn}
+  Key:
+    Type: AWS::KMS::Key
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties: {Description: the key of jobs}
+  Password:
+    Type: AWS::SecretsManager::Secret
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties: {Name: gym/jobs, KmsKeyId: !GetAtt Key.Arn, GenerateSecretString: {PasswordLength: 48}}
+  Files:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties: {BucketName: gym-files}
+Outputs:
+  Queue: {Value: !Ref Jobs}
+  Key: {Value: !GetAtt Key.KeyId}
+"""
+
+
+def test_what_an_earlier_stack_kept_is_adopted_and_not_made_again(account: Account) -> None:
+    stacks = account.stacks({"queue": KEPT}, confirmed=["gym-production"])
+    assert not stacks.apply(stacks.plan()).failed
+    before = stacks.outputs()["queue"]
+    account.client("sqs").send_message(
+        QueueUrl=before["Queue"], MessageBody="kept", MessageGroupId="a", MessageDeduplicationId="a"
+    )
+    password = account.client("secretsmanager").get_secret_value(SecretId="gym/jobs")["SecretString"]
+    _, destroy = stacks.destroy()
+    assert destroy().kept == {"queue": ["Files", "Jobs", "Key", "Password"]}
+    again = account.stacks({"queue": KEPT})
+    plan = again.plan()
+    assert plan.summary == {"add": 0, "adopt": 4, "modify": 0, "replace": 0, "delete": 0}
+    outcome = again.apply(plan)
+    assert not outcome.failed, outcome.failed
+    assert {change.name: change.action for change in outcome.done["queue"]} == dict.fromkeys(
+        ("queue.Files", "queue.Jobs", "queue.Key", "queue.Password"), "adopt"
+    )
+    assert again.outputs()["queue"] == before
+    assert account.client("secretsmanager").get_secret_value(SecretId="gym/jobs")["SecretString"] == password
+    (message,) = account.client("sqs").receive_message(QueueUrl=before["Queue"])["Messages"]
+    assert message["Body"] == "kept"
+    assert account.stacks({"queue": KEPT}).plan().empty
+
+
+def test_what_was_kept_is_adopted_when_it_is_described_again(account: Account) -> None:
+    # Buckets have one name in all accounts.
+    kept = KEPT.replace("gym-files", "gym-other-files")
+    without = "Resources: {Other: {Type: AWS::SQS::Queue, Properties: {QueueName: gym-other}}}\n"
+    first = account.stacks({"queue": kept}, confirmed=["gym-production"])
+    assert not first.apply(first.plan()).failed
+    assert not applied(account, {"queue": without}, confirmed=["gym-production"]).failed
+    outcome = applied(account, {"queue": kept}, confirmed=["gym-production"])
+    assert not outcome.failed, outcome.failed
+    assert {change.logical_id: change.action for change in outcome.done["queue"]} == {
+        "Files": "adopt",
+        "Jobs": "adopt",
+        "Key": "adopt",
+        "Other": "delete",
+        "Password": "adopt",
+    }
+    assert account.stacks({"queue": kept}).plan().empty

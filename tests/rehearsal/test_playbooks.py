@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -139,6 +140,21 @@ def test_the_cost_is_reported(runs: Runs) -> None:
     assert {path.suffix for path in reports("cost") - before} == {".html", ".json"}
 
 
+def test_a_rehearsal_passes_with_all_that_is_logged(runs: Runs) -> None:
+    """It is whole, restoration included, and its report and its log are searched with the others."""
+    before = reports("rehearsal")
+    run = runs("rehearse", "-vvv")
+    assert run.returncode == 0, run.stdout[-3000:]
+    report, page = sorted(reports("rehearsal") - before, key=lambda path: path.suffix == ".html")
+    found = json.loads(report.read_text())
+    assert found["passed"]
+    assert {"to a point in time", "in the other region"} == set(found["restorations"])
+    for restoration in found["restorations"].values():
+        assert restoration["seconds"] >= restoration["seconds_until_available"] > 0
+        assert restoration["put_back"]
+    assert "Restored, with what of its source" in page.read_text()
+
+
 def test_no_secret_is_in_a_log_or_in_a_file(runs: Runs) -> None:
     # All that is said at -vvv is among them.
     assert "task path: " in runs.logs
@@ -147,7 +163,7 @@ def test_no_secret_is_in_a_log_or_in_a_file(runs: Runs) -> None:
     assert len(built) > 8
     live = runs.directory / "live.json"
     reported = reports()
-    assert reported
+    assert {path.parent.name for path in reported} >= {"cost", "rehearsal"}
     assert not [path for path in (*built, live, *reported) if PLANTED in path.read_text()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from ansible_collections.gym.platform.plugins.module_utils.aws_price import Quote
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_report import Pricing
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import parse
-from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage import usage
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_usage import Usage, usage
 from ansible_collections.gym.platform.plugins.module_utils.aws_templates import parse as parse_template
 
 from tests.project import ROOT, load
@@ -30,7 +31,7 @@ def noun(name: str, of: str) -> Any:
 def quoted(name: str) -> Quote:
     """Price an environment or a variant."""
     platform, cost = noun(name, "platform"), noun(name, "cost")
-    pricing = Pricing(TABLE, usage(cost.get("usage")), platform["region"], len(platform["zones"]), 0)
+    pricing = Pricing(TABLE, usage(cost["usage"]), platform["region"], len(platform["zones"]), 0)
     directories = [GOLDEN / name] if name in ENVIRONMENTS else [GOLDEN / "production", GOLDEN / name]
     files = {path.stem: path for directory in directories for path in directory.glob("*.yml")}
     return pricing.of_stacks({s: (parse_template(p.read_text(encoding="utf-8")), {}) for s, p in sorted(files.items())})
@@ -42,6 +43,20 @@ def test_nothing_is_without_a_price_but_what_nobody_can_know(name: str) -> None:
     assert len(found.resources) > 100
     assert [item for item in found.unpriced() if not item["reason"].startswith(UNKNOWABLE)] == []
     assert {capability for capability, monthly in found.by_capability().items() if monthly == 0} == {"budget"}
+
+
+@pytest.mark.parametrize("name", [*ENVIRONMENTS, *VARIANTS])
+def test_nothing_is_charged_as_zero_without_a_reason(name: str) -> None:
+    lines = [line for resource in quoted(name).resources for line in resource.lines]
+    assert [line.what for line in lines if line.monthly <= 0 and "that are free" not in line.what] == []
+    assert [resource.name for resource in quoted(name).resources if not resource.found] == []
+
+
+def test_every_assumption_is_one_that_an_environment_may_make() -> None:
+    schema = load(ROOT / "collections/ansible_collections/gym/platform/schemas/cost.yml")
+    assert list(schema["properties"]["cost"]["properties"]["usage"]["properties"]) == [
+        field.name for field in dataclasses.fields(Usage)
+    ]
 
 
 @pytest.mark.parametrize("name", [*ENVIRONMENTS, *VARIANTS])

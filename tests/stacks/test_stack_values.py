@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import STATEFUL_TYPES, Template, load
+from ansible_collections.gym.platform.plugins.module_utils.aws_stack_adoption import KINDS
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import (
+    STATEFUL_TYPES,
+    Template,
+    load,
+    retained,
+    with_literal_names,
+)
 from ansible_collections.gym.platform.plugins.module_utils.environment import leaves
 
 from tests.project import ROOT
@@ -20,6 +27,13 @@ SETS = (*ENVIRONMENTS, *VARIANTS)
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "secretsmanager:GetRandomPassword", "xray:PutTraceSegments",
                     "xray:PutTelemetryRecords"}  # fmt: skip
 
+# By these CloudFormation finds by itself what it is to adopt.
+NAMES = {
+    "AWS::Backup::BackupVault": "BackupVaultName",
+    "AWS::ECR::Repository": "RepositoryName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::S3::Bucket": "BucketName",
+}
 SECRET_KEYS = {"Password", "Passwords", "MasterUserPassword", "SecretString", "AuthToken"}
 
 everywhere = pytest.mark.parametrize("name", SETS)
@@ -59,6 +73,19 @@ def test_what_holds_data_outlives_its_stack(name: str) -> None:
         if resource["Type"] in STATEFUL_TYPES and "SourceDBInstanceIdentifier" not in resource["Properties"]:
             policies = (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy"))
             assert set(policies) <= {"Snapshot", "Retain"}, place
+
+
+@everywhere
+def test_what_stays_when_its_stack_goes_can_be_adopted_again(name: str) -> None:
+    known = {"AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::Region": "eu-west-1"}
+    for stack, template in templates(name).items():
+        kept = [
+            (kind, resource["Properties"].get(KINDS[kind].name if kind in KINDS else NAMES[kind]))
+            for resource in with_literal_names(template, known).resources.values()
+            if retained(resource) and (kind := resource["Type"])
+        ]
+        assert all(isinstance(called, str) for _, called in kept), (stack, kept)
+        assert len(set(kept)) == len(kept), stack
 
 
 @everywhere

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ import testinfra
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 DECLARED = 40000  # for the second host only
 UNDECLARED = 40001
@@ -102,14 +103,6 @@ def intruder(machines: Machines, first: Host) -> Iterator[Host]:
     yield second
     for file in files:
         first.check_output("sed -i '/ molecule-key$/d' %s", file)
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.2)
 
 
 def listening(host: Host) -> set[int]:

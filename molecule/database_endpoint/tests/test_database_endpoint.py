@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 WRITER, READER = 5000, 5001
 AUTHORITY = "/etc/ssl/gym/ca.pem"
@@ -50,15 +51,6 @@ class Endpoint:
         """Return the part that each node plays."""
         listed = json.loads(self.host.check_output(f"{PATRONICTL} list -f json 2>/dev/null"))
         return {member["Member"]: member["Role"] for member in listed if member["State"] == "running"}
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait for a condition, and tell how long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not true within {seconds} s"
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 IMAGE = "molecule-python:1"
 DECLARED, UNDECLARED, FOR_CONTAINERS = 40010, 40011, 40012
@@ -65,14 +66,6 @@ def server(machines: Machines, host: Host) -> str:
     )
     wait(20, lambda: machines.answers(UNDECLARED, host))
     return "molecule-web"
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.2)
 
 
 def process(host: Host, container: str) -> int:

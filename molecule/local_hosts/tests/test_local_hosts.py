@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 from testinfra.host import Host
 
+from tests.waiting import wait
+
 # One for all six, which are made alike.
 testinfra_hosts = ["ansible://molecule-1"]
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.2)
 
 
 def docker(*arguments: str) -> str:
@@ -71,7 +64,7 @@ def test_it_reboots_from_inside_and_keeps_its_files(host: Host) -> None:
     host.check_output("echo 192.0.2.7 kept.example >> /etc/hosts")
     try:
         host.run("shutdown -r now")
-        until(lambda: reachable(host) and host.check_output("cat /proc/sys/kernel/random/boot_id") != boot)
+        wait(30, lambda: reachable(host) and host.check_output("cat /proc/sys/kernel/random/boot_id") != boot)
         assert host.check_output("getent hosts kept.example").startswith("192.0.2.7")
         assert host.check_output("hostname") == name
     finally:
@@ -82,13 +75,13 @@ def test_a_killed_host_stays_down_until_it_is_started(host: Host) -> None:
     container = container_of(host)
     docker("kill", container)
     try:
-        until(lambda: docker("inspect", "--format", "{{.State.Status}}", container) == "exited")
+        wait(30, lambda: docker("inspect", "--format", "{{.State.Status}}", container) == "exited")
         # The engine restarts what it restarts within 100 ms.
         with pytest.raises(AssertionError):
-            until(lambda: docker("inspect", "--format", "{{.State.Status}}", container) != "exited", seconds=1)
+            wait(1, lambda: docker("inspect", "--format", "{{.State.Status}}", container) != "exited")
     finally:
         docker("start", container)
-        until(lambda: reachable(host))
+        wait(30, lambda: reachable(host))
 
 
 def test_it_runs_containers_of_its_own(host: Host) -> None:

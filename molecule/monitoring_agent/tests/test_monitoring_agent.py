@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 CERTIFICATE = "/etc/ssl/gym/host.pem"
@@ -72,14 +73,6 @@ def metrics(host: Host, port: int) -> dict[str, float]:
     lines = host.check_output("curl --silent --fail --max-time 10 http://127.0.0.1:%s/metrics", str(port)).splitlines()
     pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in pairs}
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.5)
 
 
 def test_a_machine_tells_its_load_and_its_units(first: Host) -> None:

@@ -19,6 +19,8 @@ import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
+from tests.waiting import wait
+
 SCENARIO = Path(__file__).parents[1]
 SECONDS_TO_RECOVER = 40
 MEMORY_MB = 256
@@ -133,15 +135,6 @@ class Cluster:
 def as_tenant(tenant: str, statement: str) -> str:
     """Write a transaction as the service makes them: the tenant comes first."""
     return f"BEGIN; SET LOCAL app.tenant = '{tenant}'; {statement}; COMMIT"
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait for a condition, and tell how long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not true within {seconds} s"
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 @pytest.fixture(scope="module")

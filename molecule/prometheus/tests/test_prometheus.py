@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +13,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 TEXTFILE = "/var/lib/prometheus/node-exporter/molecule.prom"
 
@@ -57,14 +59,6 @@ def long_queue(machines: Machines) -> Iterator[None]:
     host.check_output("echo 'gym_queue_messages{queue=\"molecule\"} 9' > %s.new && mv %s.new %s", *[TEXTFILE] * 3)
     yield
     host.check_output("rm %s", TEXTFILE)
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.5)
 
 
 def test_every_machine_of_the_inventory_is_measured_under_its_own_name(machines: Machines) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 ACCESS_KEY = "MOLECULEACCESSKEY000"
 SECRET_KEY = "molecule-queue"
@@ -75,13 +75,6 @@ def empty(queues: Queues) -> None:
 
 def bodies(answer: dict[str, Any]) -> list[str]:
     return [message["Body"] for message in answer.get("Messages", [])]
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.2)
 
 
 def test_a_message_is_sent_received_once_and_deleted(queues: Queues) -> None:

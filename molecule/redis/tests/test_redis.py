@@ -6,14 +6,14 @@ The tests run in the order in which they stand here: the last ones kill the prim
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 PRIMARY_NAME = "gym-cache"
 SECONDS_TO_RECOVER = 20
@@ -64,15 +64,6 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     cluster = Cluster(str(Path(request.config.getoption("--ansible-inventory")).resolve()))
     wait(30, lambda: cluster.role(cluster.primary()) == "master" and cluster.role(cluster.replica()) == "link-up")
     return cluster
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait for a condition, and tell how long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not true within {seconds} s"
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize(("user", "prefix"), [("sessions", "session:"), ("rate_limit", "rate:")])

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
+
+from tests.waiting import wait
 
 SLOTS = 16384
 SECONDS_TO_RECOVER = 20
@@ -91,15 +91,6 @@ class Cluster:
         keys = [f"{prefix}{number}" for number in range(30)]
         slots = map(int, self.talk("sessions", node.address, *(f"CLUSTER KEYSLOT {key}" for key in keys)))
         return next(key for key, slot in zip(keys, slots, strict=True) if node.first_slot <= slot <= node.last_slot)
-
-
-def wait(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait for a condition, and tell how long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not true within {seconds} s"
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,15 @@ def run(host: Host, image: str, script: str) -> str:
     return said
 
 
+def test_the_bill_of_materials_lists_the_python_packages_that_are_there(host: Host, image: str) -> None:
+    names = "d.metadata['Name'].lower().replace('_', '-') for d in importlib.metadata.distributions()"
+    there = run(host, image, f"import importlib.metadata; print(*sorted({names}))").split()
+    bill = json.loads(BUILT.with_name("gym-api.cdx.json").read_text())
+    listed = [item["name"] for item in bill["components"] if item["purl"].startswith("pkg:pypi/")]
+    assert sorted(listed) == there
+    assert "starlette" in there
+
+
 def test_it_is_not_root(host: Host, image: str) -> None:
     assert run(host, image, "import os; print(os.getuid(), os.getgid())") == "10001 10001"
 

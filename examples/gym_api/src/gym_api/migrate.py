@@ -51,7 +51,7 @@ def migrate(url: str, phase: Phase = "all") -> dict[str, Any]:
     A table that is busy makes DDL wait, and everybody else behind it: so it gives up after three seconds, lets the
     others go first and tries again. What was applied stays applied: an interrupted run goes on where it was.
     """
-    before: set[str] = set()
+    before: set[str] | None = None
     with _alone(url):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -60,7 +60,7 @@ def migrate(url: str, phase: Phase = "all") -> dict[str, Any]:
                 known = {script.revision for script in directory.walk_revisions()}
                 if ahead := sorted(set(heads) - known):
                     return _ahead(ahead)
-                before = before if attempt > 1 and before else _behind(directory, heads)
+                before = _behind(directory, heads) if before is None else before
                 _upgrade(engine, phase)
                 after = _behind(directory, _prepare(engine))
                 break
@@ -69,7 +69,7 @@ def migrate(url: str, phase: Phase = "all") -> dict[str, Any]:
                     raise
                 log.warning("a table is in use, trying again", extra={"attempt": attempt})
                 time.sleep(attempt)
-    applied = sorted(after - before)
+    applied = sorted(after - (before or set()))
     log.info("schema migrated", extra={"phase": phase, "applied": applied})
     return {
         "changed": bool(applied),

@@ -13,16 +13,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 try:
-    import boto3
-    from ansible_collections.gym.platform.plugins.module_utils import aws_templates, stack_plan
-    from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import (
-        Outcome,
-        Settings,
-        StackError,
-        Stacks,
-    )
-    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain, unknown_region
-    from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
+    from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift, aws_templates, stack_plan
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
+    from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, Settings, Stacks
+    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError as error:
     raise AnsibleActionFail(f"gym.platform.aws_stacks needs boto3 where ansible-playbook runs: {error}.") from error
@@ -47,30 +41,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def carried_out(outcome: Outcome) -> dict[str, Any]:
-    """Return what a run did as plain data."""
-    done = [stack_plan.StackPlan(name, "update", changes) for name, changes in outcome.done.items()]
-    return {
-        "applied": stack_plan.Plan(tuple(done)).as_dict()["changes"],
-        "failures": outcome.failed,
-        "untouched": outcome.untouched,
-        "kept": outcome.kept,
-        "seconds": outcome.seconds,
-    }
-
-
-def complaint(outcome: Outcome) -> str:
-    """Say what failed, what was left alone because of it, and what is done."""
-    parts = [f"{name}: {text}" for name, text in outcome.failed.items()]
-    if outcome.untouched:
-        parts.append(f"Not touched, because they come after it: {', '.join(outcome.untouched)}.")
-    if outcome.done:
-        parts.append(f"Done: {', '.join(sorted(outcome.done))}.")
-    return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
-
-
 def write_live(templates: Mapping[str, Mapping[str, Any]], file: str | None) -> dict[str, str]:
-    """Write templates by the names of their stacks, if a file is asked for. Raises StackError where that cannot be."""
+    """Write templates by the names of their stacks, if a file is asked for. Raises RequestError if it cannot be."""
     if file is None:
         return {}
     path = Path(file)
@@ -78,18 +50,8 @@ def write_live(templates: Mapping[str, Mapping[str, Any]], file: str | None) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(templates, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:
-        raise StackError(f"live is '{path}', which cannot be written: {error.strerror}.") from error
+        raise RequestError(f"live is '{path}', which cannot be written: {error.strerror}.") from error
     return {"live": file}
-
-
-def drift_text(found: Mapping[str, Any]) -> str:
-    """Return what is not as it was applied, one line for each property."""
-    lines = []
-    for item in found["drifted"]:
-        lines.append(f"{item['stack']}.{item['logical_id']}  {item['type']}  {item['status']}")
-        lines += [f"  ~ {one['path']}: {one['before']} -> {one['after']}" for one in item["properties"]]
-    lines += [f"{arn}  belongs to the environment by its tags, and to no stack" for arn in found["strangers"]]
-    return "\n".join(lines or ["No drift: everything is as it was applied."]) + "\n"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -105,15 +67,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             argument_spec=ARGUMENTS,
             required_if=[("state", "planned", ["directory"]), ("state", "applied", ["directory"])],
         )
-        known = boto3.session.Session().get_available_regions("cloudformation")
-        for region in (options["region"], *options["regions"]):
-            if wrong := unknown_region(region, known):
-                raise AnsibleActionFail(wrong)
         begun = time.monotonic()
         try:
             return {**self._act(options), "elapsed": round(time.monotonic() - begun, 2)}
         # A result, and no exception: a task may expect it.
-        except (aws_templates.TemplateError, StackError) as error:
+        except (aws_templates.TemplateError, RequestError) as error:
             return {"failed": True, "msg": str(error)}
         except (BotoCoreError, ClientError) as error:
             return {"failed": True, "msg": f"{explain(error, options['region'])}."}
@@ -121,12 +79,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         state = options["state"]
         declared = aws_templates.load(Path(options["directory"])) if state in ("planned", "applied") else {}
-        prefix = f"{options['platform']}-{options['environment']}"
         settings = Settings(
-            prefix=prefix,
-            region=options["region"],
-            regions=tuple(options["regions"]),
-            tags=tags(options["platform"], options["environment"]),
+            options["platform"],
+            options["environment"],
+            options["region"],
+            tuple(options["regions"]),
             parameters={name: str(value) for name, value in options["parameters"].items()},
             confirmed=frozenset(options["confirm_destroy"]),
             prune=options["prune"],
@@ -137,7 +94,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         stacks = Stacks(settings, client, declared, options["stacks"] if declared else (), self._say)
         if state == "drift":
             found = stacks.drift()
-            return {**found, "changed": False, "outputs": stacks.outputs(), "text": drift_text(found)}
+            return {**found, "changed": False, "outputs": stacks.outputs(), "text": aws_stack_drift.rendered(found)}
         if state == "absent":
             plan, act = stacks.destroy(options["stacks"])
             return self._carry_out(stacks, plan, act, only_plan=False)
@@ -154,7 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         text = stack_plan.rendered(plan)
         result: dict[str, Any] = {
             "plan": plan.as_dict(),
-            "refused": [change.name for change in stacks.refused(plan.changes)],
+            "refused": [change.name for change in stacks.refused(plan)],
             "text": text,
             "changed": not (plan.empty or only_plan),
             "outputs": stacks.outputs(),
@@ -164,9 +121,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if only_plan or self._task.check_mode:
             return result
         outcome = Outcome() if plan.empty else act()
-        result |= {**carried_out(outcome), "outputs": stacks.outputs(), "resources": stacks.resources()}
+        result |= {**outcome.as_dict(), "outputs": stacks.outputs(), "resources": stacks.resources()}
         if outcome.failed:
-            result |= {"failed": True, "msg": complaint(outcome)}
+            result |= {"failed": True, "msg": outcome.complaint()}
         return result
 
     def _say(self, text: str) -> None:

@@ -31,9 +31,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def seconds(result: Mapping[str, Any]) -> float:
-    """Return how long a task took: our own say it, and commands as `h:mm:ss.ssssss`."""
-    if "elapsed" in result:
-        return float(result["elapsed"])
+    """Return how long a task took: our own say it, in one of two words, and commands as `h:mm:ss.ssssss`."""
+    for word in ("elapsed", "seconds"):
+        if isinstance(result.get(word), (int, float)):
+            return float(result[word])
     parts = [float(part) for part in str(result.get("delta", "0")).split(":")]
     return float(sum(part * 60**power for power, part in enumerate(reversed(parts))))
 

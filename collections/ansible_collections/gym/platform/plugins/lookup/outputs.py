@@ -46,9 +46,9 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, StackError, Stacks
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import GLOBAL_REGION, RequestError, clients
+from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
-from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients, tags
 from botocore.exceptions import BotoCoreError, ClientError
 
 PROVIDERS = ("aws",)
@@ -79,17 +79,17 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 f"platform.provider is '{platform['provider']}'; outputs are read from {', '.join(PROVIDERS)} only."
             )
         settings = Settings(
-            prefix=f"{platform['name']}-{platform['environment']}",
-            region=platform["region"],
-            regions=tuple(dict.fromkeys((platform["dr_region"] or platform["region"], "us-east-1"))),
-            tags=tags(platform["name"], platform["environment"]),
+            platform["name"],
+            platform["environment"],
+            platform["region"],
+            (platform["dr_region"] or platform["region"], GLOBAL_REGION),
             workers=WORKERS,
         )
         try:
             stacks = Stacks(settings, clients(self.get_option("endpoint_url"), WORKERS))
             stacks.read()
             return [picked(term, stacks.outputs()) for term in terms]
-        except (LookupError, StackError) as error:
+        except (LookupError, RequestError) as error:
             raise AnsibleLookupError(str(error)) from error
         except (BotoCoreError, ClientError) as error:
             raise AnsibleLookupError(f"{explain(error, platform['region'])}.") from error

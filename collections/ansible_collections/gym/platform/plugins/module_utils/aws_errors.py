@@ -51,28 +51,29 @@ REASONS = (
 )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text on one line and without its full stop."""
     return " ".join(text.split()).rstrip(".")
 
 
 def explain(error: BotoCoreError | ClientError, region: str) -> str:
     """Return one sentence for an answer, or for none: what is wrong, and what to do. It ends without a full stop."""
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound)):
-        return f"There are no AWS credentials ({_sentence(str(error))}): set AWS_PROFILE, or sign in"
+        return f"There are no AWS credentials ({sentence(str(error))}): set AWS_PROFILE, or sign in"
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return (
-            f"CloudFormation in {region} cannot be reached ({_sentence(str(error))}): check the network and "
+            f"AWS in {region} cannot be reached ({sentence(str(error))}): check the network and "
             "repeat the run; what had begun goes on without us and is waited for then"
         )
     if not isinstance(error, ClientError):
-        return f"The AWS SDK refused: {_sentence(str(error))}"
+        return f"The AWS SDK refused: {sentence(str(error))}"
     answer = error.response.get("Error", {})
-    code, message = str(answer.get("Code", "")), _sentence(str(answer.get("Message", "")))
+    code, message = str(answer.get("Code", "")), sentence(str(answer.get("Message", "")))
     if code == "ValidationError" and "already exists" in message:
         code = "AlreadyExistsException"
-    for pattern, sentence in CODES:
+    for pattern, advice in CODES:
         if re.search(pattern, code):
-            return f"{sentence} ({error.operation_name} in {region}: {code}: {message})"
+            return f"{advice} ({error.operation_name} in {region}: {code}: {message})"
     return f"AWS refused {error.operation_name} in {region}: {code}: {message}"
 
 

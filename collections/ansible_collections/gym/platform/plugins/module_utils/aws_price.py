@@ -143,6 +143,7 @@ class Quote:
 
     resources: tuple[Priced, ...]
     oldest: datetime.date
+    certainty: str
 
     @property
     def monthly(self) -> float:
@@ -204,6 +205,7 @@ class Quote:
             "unpriced": self.unpriced(),
             "free": self.free(),
             "oldest_price": self.oldest.isoformat(),
+            "certainty": self.certainty,
         }
 
 
@@ -218,6 +220,7 @@ def quote(
             for resource in template.resources.values()
         ),
         table.oldest(),
+        table.certainty(),
     )
 
 

@@ -16,8 +16,6 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_price_table impor
     with_prices,
 )
 
-# The API is served from few regions, and knows the prices of all.
-API_REGION = "us-east-1"
 # Keys of a query that are ours; the others are attributes of the product.
 OURS = frozenset({"service", "scale", "term"})
 RESERVED = {"1yr No Upfront": {"LeaseContractLength": "1yr", "PurchaseOption": "No Upfront"}}

@@ -113,7 +113,8 @@ def text(found: Quote, budget: float) -> str:
         number, space, rest = amount.partition(" ")
         lines.append(f"{name:{width}}  {number:>{digits}}{space}{rest}")
     lines += [f"no price: {_named(item)}" for item in found.unpriced()]
-    lines.append(f"List prices without tax, the oldest of {found.oldest}; playbooks/refresh_prices.yml renews them.")
+    lines.append(f"List prices without tax, the oldest of {found.oldest}: {found.certainty}.")
+    lines.append("playbooks/refresh_prices.yml reads them anew.")
     return "\n".join(lines)
 
 
@@ -145,7 +146,7 @@ def page(found: Quote, budget: float, environment: str, time: str) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p{over}>{found.monthly:,.2f} USD a month, budget {budget:,.2f}{_share(found.monthly, budget)}.</p>",
-        f"<p>{escape(time)}. List prices without tax, the oldest of {found.oldest}.</p>",
+        f"<p>{escape(time)}. List prices without tax, the oldest of {found.oldest}: {escape(found.certainty)}.</p>",
         _html("By capability", ("capability", "USD a month"), list(found.by_capability().items())),
         _html("Savings", ("", "USD a month"), [(SAVINGS[kind], usd) for kind, usd in found.savings().items()]),
         _html(

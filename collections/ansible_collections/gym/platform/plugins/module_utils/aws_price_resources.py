@@ -103,6 +103,9 @@ def database_instance(at: At) -> Found:
         yield at.line(f"copying them to {region}", DAYS_PER_MONTH * changed, "cross_region_gb")
     if int(at.get("PerformanceInsightsRetentionPeriod", RDS_FREE_INSIGHTS_DAYS)) > RDS_FREE_INSIGHTS_DAYS:
         yield at.line("Performance Insights", copies * _vcpus(kind), "rds_insights_vcpu_month")
+    if seconds := int(at.get("MonitoringInterval", 0)):
+        gb = SECONDS_PER_MONTH / seconds * at.usage.database_measurement_kilobytes / KILOBYTES_PER_GB
+        yield at.line("Enhanced Monitoring, as logs", copies * gb, "log_ingest_gb")
     if at.says("ManageMasterUserPassword"):
         yield at.line("secret of the master user", 1, "secret_month")
 
@@ -189,8 +192,10 @@ def distribution(at: At) -> Found:
     """A CloudFront distribution, above what is free. What an origin on AWS sends to it is free, too."""
     answers_gb = at.usage.requests_per_second * SECONDS_PER_MONTH * at.usage.kilobytes_per_answer / KILOBYTES_PER_GB
     requests = at.usage.cdn_million_requests + at.usage.requests_per_second * SECONDS_PER_MONTH / 1e6
-    yield at.line("data to viewers", max(0.0, at.usage.cdn_gb + answers_gb - CDN_FREE_GB), "cloudfront_gb")
-    yield at.line("requests", max(0.0, requests - CDN_FREE_MILLION_REQUESTS) * 100, "cloudfront_ten_thousand")
+    dear_gb = max(0.0, at.usage.cdn_gb + answers_gb - CDN_FREE_GB)
+    yield at.line(f"data to viewers, above {CDN_FREE_GB:,} GB that are free", dear_gb, "cloudfront_gb")
+    dear = max(0.0, requests - CDN_FREE_MILLION_REQUESTS) * 100
+    yield at.line(f"requests, above {CDN_FREE_MILLION_REQUESTS} million that are free", dear, "cloudfront_ten_thousand")
 
 
 def firewall(at: At) -> Found:

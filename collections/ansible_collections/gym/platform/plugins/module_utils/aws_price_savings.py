@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, unless
 
 # Cost Explorer and savings plans are served from one region for the whole account.
-GLOBAL_REGION = "us-east-1"
+GLOBAL_SERVICES = ("ce", "savingsplans")
 RDS, CACHE, PLAN = "rds", "elasticache", "savings_plan"
 KINDS = (RDS, CACHE, PLAN)
 SERVICES = {RDS: "Amazon Relational Database Service", CACHE: "Amazon ElastiCache"}

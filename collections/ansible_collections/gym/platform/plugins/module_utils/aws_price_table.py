@@ -16,6 +16,8 @@ GLOBAL = "global"
 # A class such as db.r7g.xlarge costs twice its family's large one, and so on; AWS calls these normalization factors.
 SIZES = {"nano": 0.0625, "micro": 0.125, "small": 0.25, "medium": 0.5, "large": 1.0, "xlarge": 2.0}
 DISCOUNTED = "_reserved_1y"
+# How sure a price is that has no `sku`: known from memory of the page that is its source, or worked out from others.
+CONFIDENCE = ("recalled", "estimate")
 
 
 class TableError(ValueError):
@@ -41,13 +43,14 @@ class Figure:
     """What AWS charges for one unit of something.
 
     `variant` tells instance families apart. `query` is how the Price List API is asked for it, without which it is kept
-    by hand and `note` says why.
+    by hand and `note` says why. `confidence` is that of prices without a `sku`; an estimate has a `note` that says how.
     """
 
     name: str
     unit: str
     formula: str
     source: str
+    confidence: str
     prices: tuple[Price, ...]
     variant: str | None = None
     query: Mapping[str, Any] | None = None
@@ -90,6 +93,13 @@ class Table:
         family, _, size = kind.rpartition(".")
         return self.find(name, region, family).usd * size_factor(size)
 
+    def certainty(self) -> str:
+        """Say how many of its prices were read from AWS's Price List API, and what the others are."""
+        prices = [(figure.confidence, price) for figure in self.figures for price in figure.prices]
+        unread = [confidence for confidence, price in prices if not price.sku]
+        others = " and ".join(f"{unread.count(kind)} {kind}{'s' * (kind == 'estimate')}" for kind in CONFIDENCE)
+        return f"{len(prices) - len(unread)} of {len(prices)} prices read from the Price List API; {others}"
+
     def oldest(self) -> datetime.date:
         """Return the day of the oldest price."""
         return min(price.date for figure in self.figures for price in figure.prices)
@@ -131,6 +141,11 @@ def _figure(record: Mapping[str, Any]) -> Figure:
             raise TableError(f"the price table's {record['name']} has {price}; a price is at least 0 and has a date.")
     if not prices or (not record.get("query") and not record.get("note")):
         raise TableError(f"the price table's {record['name']} needs prices, and a query or a note why there is none.")
+    if record.get("confidence") not in CONFIDENCE or (record["confidence"] == "estimate" and not record.get("note")):
+        raise TableError(
+            f"the price table's {record['name']} has the confidence '{record.get('confidence')}'; legal:"
+            f" {', '.join(CONFIDENCE)}, and an estimate needs a note of how it was made."
+        )
     return Figure(**{**record, "prices": prices})
 
 
@@ -140,7 +155,9 @@ def render(table: Table) -> str:
     lines += [f"  {region}: {{prefix: {json.dumps(prefix)}}}" for region, prefix in table.regions.items()]
     lines.append("figures:")
     for figure in table.figures:
-        texts = {key: getattr(figure, key) for key in ("name", "variant", "unit", "formula", "source", "note")}
+        texts = {
+            key: getattr(figure, key) for key in ("name", "variant", "unit", "formula", "source", "confidence", "note")
+        }
         written = [f"{key}: {_scalar(value)}" for key, value in texts.items() if value is not None]
         if figure.query:
             written += ["query:", *(f"  {key}: {_scalar(value)}" for key, value in figure.query.items())]

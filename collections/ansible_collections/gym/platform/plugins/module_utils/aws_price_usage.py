@@ -49,6 +49,8 @@ class Usage:
     image_gb: float = 10
     # The part of a database's storage that changes in a day.
     database_change_per_day: float = 0.01
+    # One measurement of a database's machine by Enhanced Monitoring, which is billed as a log.
+    database_measurement_kilobytes: float = 20
     cache_snapshot_gb: float = 1
     # One run of a scheduled job.
     job_minutes: float = 10

@@ -101,6 +101,15 @@ class Template:
         return self.document.get("Parameters") or {}
 
     @property
+    def defaults(self) -> dict[str, str]:
+        """The parameters' defaults; what must not be echoed stays a reference, wherever it is used."""
+        return {
+            name: str(declared["Default"])
+            for name, declared in self.parameters.items()
+            if "Default" in declared and not declared.get("NoEcho")
+        }
+
+    @property
     def region(self) -> str | None:
         """The region that it asks for, if it is not the environment's."""
         return self._platform.get("Region")
@@ -122,6 +131,11 @@ class Template:
         return (self.document.get("Metadata") or {}).get("Platform") or {}
 
 
+def retained(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource stays when its stack goes."""
+    return "Retain" in str(resource.get("DeletionPolicy"))
+
+
 def _literal(value: Any, known: Mapping[str, str]) -> Any:
     if not (isinstance(value, Mapping) and isinstance(text := value.get("Fn::Sub"), str)):
         return value
@@ -136,7 +150,7 @@ def with_literal_names(template: Template, known: Mapping[str, str]) -> Template
     """
 
     def named(resource: Mapping[str, Any]) -> Mapping[str, Any]:
-        if "Retain" not in str(resource.get("DeletionPolicy")):
+        if not retained(resource):
             return resource
         properties = {key: _literal(value, known) for key, value in (resource.get("Properties") or {}).items()}
         return {**resource, "Properties": properties}

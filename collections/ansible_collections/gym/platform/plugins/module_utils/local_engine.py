@@ -5,6 +5,7 @@ A call costs a few milliseconds where the `docker` program costs fifty, and answ
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -96,6 +97,17 @@ class Engine:
                 yield record
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(f"The Docker engine broke off its answer to {method} {path}: {error}.") from error
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def download(self, path: str) -> Iterator[IO[bytes]]:
+        """Give the bytes of a long answer, such as the file system of a container, to be read as they come."""
+        connection, response = self._send("GET", path, None, None)
+        try:
+            if response.status >= 400:
+                self._refuse(response.status, response.read())
+            yield response
         finally:
             connection.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.gym.platform.plugins.module_utils.report_page import document, listed, table
 
 SHOWN_RESOURCE = ("stack", "logical_id", "type", "physical_id", "remembered")
+SHOWN_RESTORATION = ("restored_to", "seconds_until_available", "seconds", "put_back")
 
 
 def record(
@@ -29,6 +30,11 @@ def record(
         "passed": bool(steps) and not failures,
         "steps": list(steps),
         "resources": resources,
+        "restorations": {
+            what: {key: result[key] for key in SHOWN_RESTORATION}
+            for what, result in found.get("restorations", {}).items()
+            if set(SHOWN_RESTORATION) <= set(result)
+        },
         "remembered": sorted({item["type"] for item in resources if item.get("remembered")}),
     }
 
@@ -49,6 +55,14 @@ def page(report: Mapping[str, Any]) -> str:
             "Stacks",
             ("stack", "resources", "seconds to apply"),
             [(name, count, float(seconds.get(name, 0))) for name, count in sorted(stacks.items())],
+        ),
+        table(
+            "Restored, with what of its source an instance had to be given again",
+            ("database", "seconds until available", "seconds until as its source", "given again"),
+            [
+                (what, float(item["seconds_until_available"]), float(item["seconds"]), ", ".join(item["put_back"]))
+                for what, item in report["restorations"].items()
+            ],
         ),
         _price(report.get("price") or {}),
         _posture(report.get("posture") or {}),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import other
@@ -14,17 +15,94 @@ from ansible_collections.gym.platform.plugins.module_utils.release_metrics impor
     SourceError,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_run import Judge, Judgement
-from ansible_collections.gym.platform.plugins.module_utils.release_verdict import Policy, PolicyError, Trial, Verdict
-
-SOURCES: Mapping[str, Callable[..., Source]] = {"prometheus": PrometheusSource}
-# For so long before the release the old colour tells what is usual.
-HISTORY_SECONDS = 600.0
-# A block of requests for the test, and what a person calls at once.
-READING_SECONDS = 1.0
+from ansible_collections.gym.platform.plugins.module_utils.release_verdict import (
+    PolicyError,
+    Trial,
+    Verdict,
+    policy_of,
+)
 
 
 class JudgeError(Exception):
     """The options of the judgement are wrong; the message is for the person who releases."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When is read, in seconds. `history`: for so long before the release the old colour tells what is usual."""
+
+    history: float = 600.0
+    interval: float = 1.0
+    # For how long readings may fail, as they do while a front door restarts.
+    patience: float = 15.0
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+def source_of(options: Mapping[str, Any]) -> Source:
+    """Return the source that the options name: `prometheus` and `service`, or `balancer`, `target_groups` and `region`.
+
+    Raises SourceError.
+    """
+    if options.get("prometheus"):
+        return PrometheusSource(options["prometheus"], options["service"], options.get("ca_file") or "")
+    # Only here is boto3 needed.
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, connect
+    from ansible_collections.gym.platform.plugins.module_utils.release_cloudwatch import CloudWatchSource
+
+    try:
+        client = connect(options, "cloudwatch")
+    except RequestError as error:
+        raise SourceError(str(error)) from error
+    return CloudWatchSource(client, options["balancer"], options["target_groups"])
+
+
+def readings(source: Source, trial: Trial, new: str, rhythm: Rhythm) -> Iterator[tuple[float, Verdict]]:
+    """Read again and again: the time since the first reading, and what the trial makes of it.
+
+    Raises SourceError when nothing could be read for as long as the rhythm has patience.
+    """
+    begun = last = rhythm.clock()
+    for ago in (rhythm.history, 0.0) if rhythm.history else (0.0,):
+        # What is not there yet may be there in the next reading; if not, patience ends.
+        with contextlib.suppress(SourceError):
+            found = source.read(ago)
+            trial.add(found[other(new)], found[new], begun - ago)
+    trial.begin(begun)
+    while True:
+        rhythm.pause(rhythm.interval)
+        now = rhythm.clock()
+        try:
+            found = source.read()
+        except SourceError:
+            if now - last >= rhythm.patience:
+                raise
+        else:
+            trial.add(found[other(new)], found[new], now)
+            last = now
+        yield now - begun, trial.verdict(now)
+
+
+class TrialJudge:
+    """Lets a trial decide about a release, all of its shares in one trial."""
+
+    def __init__(self, source: Source, trial: Trial, rhythm: Rhythm) -> None:
+        """Read nothing yet."""
+        self._source, self._trial, self._rhythm = source, trial, rhythm
+
+    def watch(self, colour: str, least_seconds: float, most_seconds: float, tick: Callable[[], None]) -> Judgement:
+        """Read until the trial decides. Metrics that cannot be read leave it undecided, and are told."""
+        # Counters only grow from one reading to the next, so history is read once.
+        rhythm, self._rhythm = self._rhythm, replace(self._rhythm, history=0.0)
+        try:
+            for seconds, verdict in readings(self._source, self._trial, colour, rhythm):
+                decided = verdict.outcome == "promote" and seconds >= least_seconds
+                if decided or verdict.outcome == "roll_back" or seconds >= most_seconds:
+                    return Judgement(verdict.outcome, verdict.reason, verdict.record())
+                tick()
+        except SourceError as error:
+            return Judgement("undecided", str(error))
+        raise AssertionError("readings never end by themselves")
 
 
 class Nobody:
@@ -35,63 +113,13 @@ class Nobody:
         return Judgement("undecided", "nothing measures the colours here")
 
 
-class TrialJudge:
-    """Reads the colours' metrics and lets the trial decide; one trial for all shares of a release."""
-
-    def __init__(
-        self,
-        source: Source,
-        policy: Policy,
-        now: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Read nothing yet."""
-        self._source, self._trial, self._now, self._pause = source, Trial(policy), now, pause
-
-    def watch(self, colour: str, least_seconds: float, most_seconds: float, tick: Callable[[], None]) -> Judgement:
-        """Read until the trial decides. Metrics that cannot be read leave it undecided, and are told."""
-        begun = self._now()
-        self._trial.begin(begun)
-        silent = ""
-        while True:
-            at = self._now()
-            try:
-                counters = self._source.read()
-                self._trial.add(counters[other(colour)], counters[colour], at)
-                silent = ""
-            except SourceError as error:
-                silent = str(error)
-            verdict = self._trial.verdict(at)
-            if verdict.outcome == "roll_back" or (verdict.outcome == "promote" and at - begun >= least_seconds):
-                return told(verdict, verdict.outcome, verdict.reason)
-            if at - begun >= most_seconds:
-                return told(verdict, "undecided", silent or verdict.reason)
-            tick()
-            self._pause(max(0.0, READING_SECONDS - (self._now() - at)))
-
-
-def told(verdict: Verdict, outcome: str, reason: str) -> Judgement:
-    """Return what the release needs to know, and what its dossier shows."""
-    return Judgement(outcome, reason, {**verdict.record(), "outcome": outcome, "reason": reason})
-
-
 def judge(options: Mapping[str, Any]) -> Judge:
-    """Return the judge that the options describe: `source` with its kind and what it needs, and what a Policy has.
-
-    Raises JudgeError.
-    """
+    """Return the judge that the options describe: `source` as source_of takes it, and `policy`. Raises JudgeError."""
     if not options:
         return Nobody()
-    known = {field.name for field in fields(Policy)}
-    wanted = {name: value for name, value in options.items() if name != "source"}
-    if unknown := sorted(wanted.keys() - known):
-        raise JudgeError(f"judge has {', '.join(unknown)}, which it does not know. Legal: {', '.join(sorted(known))}")
-    needs = dict(options.get("source", {}))
-    kind = needs.pop("kind", "")
-    if kind not in SOURCES:
-        raise JudgeError(f"judge.source.kind is '{kind}'. Legal: {', '.join(SOURCES)}")
     try:
         # How long it may take is the procedure's: it knows of shares and of baking.
-        return TrialJudge(SOURCES[kind](**needs), Policy(**wanted, deadline_seconds=float("inf")))
-    except (PolicyError, SourceError, TypeError) as error:
+        policy = policy_of({**options.get("policy", {}), "deadline_seconds": float("inf")})
+        return TrialJudge(source_of(options["source"]), Trial(policy), Rhythm())
+    except (PolicyError, SourceError, KeyError) as error:
         raise JudgeError(f"nothing can be judged by these options: {error}") from error

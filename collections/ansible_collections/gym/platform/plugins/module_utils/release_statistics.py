@@ -20,6 +20,8 @@ BURST = (1.0, 3.0)
 BURST_MEMORY_SECONDS = 10.0
 # One bad release in a hundred does not fail sometimes, but fails.
 OUTRIGHT = 0.01
+# What an error rate of a bad colour may be before it showed any: as weak as eleven requests.
+SHOWN = (1.0, 10.0)
 # A burst of one colour may lie in two readings, so it takes three to decide; more where the old colour's were longer.
 READINGS_LEAST, READINGS_MOST = 3, 20
 # What one burst may amount to of what decides: so much that three readings still do, and a stray error rarely the rest.
@@ -50,6 +52,14 @@ def _mix(share: float, one: float, rest: float) -> float:
     return max(one, rest) + math.log1p(math.exp(-abs(one - rest)))
 
 
+def _sum(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _answers(requests: int, errors: int, share: float) -> tuple[float, float]:
+    return share * errors, share * (requests - errors)
+
+
 @dataclass(frozen=True)
 class Block:
     """What one reading adds: requests and errors of both colours, between two times in seconds."""
@@ -76,9 +86,12 @@ class ErrorTest:
     lower: float
     alone_seconds: float
     statistic: float = 0.0
+    # The same test against the rate that the new colour shows: far more errors than `excess` are like neither otherwise.
+    outright: float = 0.0
     guilty: bool = False
-    _errors: float = PRIOR[0]
-    _correct: float = PRIOR[1]
+    # What is known of the rate: errors and correct answers of the old colour; and of the new one, were it no worse.
+    _old: tuple[float, float] = PRIOR
+    _new: tuple[float, float] = (0.0, 0.0)
     # The readings of the last seconds, each with the statistic before it.
     _recent: list[tuple[Block, float]] = field(default_factory=list)
     _again: float | None = None
@@ -88,11 +101,11 @@ class ErrorTest:
     @property
     def rate(self) -> float:
         """Return the error rate of the old colour, as far as it is known."""
-        return self._errors / (self._errors + self._correct)
+        return self._old[0] / sum(self._old)
 
     def begin(self) -> None:
         """Forget what is known about the new colour's guilt, and keep what is known about the old one's rate."""
-        self.statistic, self.guilty, self._recent, self._again = 0.0, False, [], None
+        self.statistic, self.outright, self.guilty, self._recent, self._again = 0.0, 0.0, False, [], None
 
     def add(self, block: Block) -> None:
         """Weigh one reading."""
@@ -102,48 +115,67 @@ class ErrorTest:
         self._recent = [(b, before) for b, before in self._recent if b.since >= remembered] + [(block, self.statistic)]
         requests = sum(b.old_requests for b, _ in self._recent)
         errors = sum(b.old_errors for b, _ in self._recent)
-        usual = _unknown(errors, requests, self._errors, self._correct)
-        burst = _unknown(errors, requests, *BURST)
-        bursting = math.exp(math.log(BURST_PROBABILITY) + burst - _mix(BURST_PROBABILITY, burst, usual))
-        # Without an old request nobody knows, and what has been decided is decided again later.
-        bursting = min(1.0, bursting) if requests else 0.0
+        bursting = self._bursting(requests, errors)
         self._count_burst(bursting > 0.5 and block.old_errors > 0)
         if block.new_requests:
             self._weigh(block, bursting, requests, errors)
         if bursting > 0.5:
             # The burst may have been seen by the new colour first.
             self.statistic = min(self.statistic, *(before for _, before in self._recent))
-        self._learn(block.old_requests, block.old_errors, 1 - bursting)
-        self._learn(block.new_requests, block.new_errors, 1 - bursting)
+            self.outright = min(self.outright, self.statistic)
+        usually = 1 - bursting
+        self._old = _sum(self._old, _answers(block.old_requests, block.old_errors, usually))
+        self._new = _sum(self._new, _answers(block.new_requests, block.new_errors, usually))
         self._conclude(block.at, alone=not requests)
+
+    def _bursting(self, requests: int, errors: int) -> float:
+        """Return how likely the old colour fails more than it usually does.
+
+        Without an old request nobody knows; what is decided then is decided again later.
+        """
+        if errors <= self.rate * requests:
+            return 0.0
+        usual, burst = _unknown(errors, requests, *self._old), _unknown(errors, requests, *BURST)
+        return min(1.0, math.exp(math.log(BURST_PROBABILITY) + burst - _mix(BURST_PROBABILITY, burst, usual)))
 
     def _weigh(self, block: Block, bursting: float, requests: int, errors: int) -> None:
         seen, failed = block.new_requests, block.new_errors
+        pool, here = _sum(self._old, self._new), _answers(block.old_requests, block.old_errors, 1.0)
+        # Were both the same, the old colour's answers would have to agree with the new one's as well.
+        apart = _unknown(block.old_errors, block.old_requests, *self._old)
+        together = _unknown(block.old_errors, block.old_requests, *pool)
         as_old = _mix(
             bursting,
             _unknown(failed, seen, BURST[0] + errors, BURST[1] + requests - errors),
-            _unknown(failed, seen, self._errors, self._correct),
+            _unknown(failed, seen, *_sum(pool, here)),
         )
         worse = _mix(OUTRIGHT, _unknown(failed, seen, *BURST), _known(failed, seen, min(self.rate + self.excess, 0.99)))
+        shown = _unknown(failed, seen, *_sum(SHOWN, self._new))
         most = READINGS_SHARE * self.upper / self._longest
-        evidence = (1 - bursting) * max(-most, min(most, worse - as_old))
-        self.statistic = max(self.lower, min(self.upper, self.statistic + evidence))
+
+        def after(before: float, like: float) -> float:
+            evidence = (1 - bursting) * max(-most, min(most, like + apart - as_old - together))
+            return max(self.lower, min(self.upper, before + evidence))
+
+        self.statistic, self.outright = after(self.statistic, worse), after(self.outright, shown)
+        if self.outright >= self.upper and self._fails_more():
+            self.statistic = self.upper
+
+    def _fails_more(self) -> bool:
+        """Tell whether the new colour shows a rate that is more than half of `excess` above the old one's."""
+        return self._new[0] > (self.rate + self.excess / 2) * sum(self._new)
 
     def _conclude(self, at: float, alone: bool) -> None:
         if self.statistic < self.upper:
             return
         if alone and self._again is None:
-            self._again, self.statistic, self._recent = at + self.alone_seconds, 0.0, []
+            self._again, self.statistic, self.outright, self._recent = at + self.alone_seconds, 0.0, 0.0, []
         else:
             self.guilty = True
 
     def _count_burst(self, bursting: bool) -> None:
         self._run = self._run + 1 if bursting else 0
         self._longest = max(self._longest, min(self._run, READINGS_MOST - 1))
-
-    def _learn(self, requests: int, errors: int, share: float) -> None:
-        self._errors += share * errors
-        self._correct += share * (requests - errors)
 
 
 # --- latency ---------------------------------------------------------------------------------------------------------

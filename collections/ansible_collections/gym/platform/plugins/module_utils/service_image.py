@@ -20,6 +20,8 @@ SHIPPED = ("Dockerfile", "requirements.txt", "src")
 _CACHES = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 # Raised when the recipe of the base below changes what is in it.
 RECIPE = 1
+# Raised when the way in which a service is put on its base changes its image, the labels among it.
+SERVICE_RECIPE = 2
 # Left by installing: logs, and what says something about the machine that built it.
 UNWANTED = ("etc/hostname", "etc/resolv.conf", "usr/share/info", "usr/share/locale", "usr/share/man", "var/log")
 # mmdebstrap takes its own file away when it is done, and complains when it is gone already.
@@ -64,7 +66,7 @@ def shipped_files(source: Path) -> Iterator[Path]:
 
 def source_version(source: Path, base: Base) -> str:
     """Name the version of a service by the content of its folder and of what is under it."""
-    digest = hashlib.sha256(json.dumps(base.words).encode())
+    digest = hashlib.sha256(json.dumps([SERVICE_RECIPE, *base.words]).encode())
     for file in shipped_files(source):
         # Length and name first: no two sets of files can look alike when strung together.
         content = file.read_bytes()

@@ -54,21 +54,32 @@ kept:
 """
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.gym.platform.plugins.module_utils.aws_price_refresh import API_REGION, refresh
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import GLOBAL_REGION, RequestError, finish
+from ansible_collections.gym.platform.plugins.module_utils.aws_price_refresh import refresh
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_table import TableError, parse, render
 
-try:
-    import boto3
-    from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:
-    HAS_BOTO3 = False
-else:
-    HAS_BOTO3 = True
+
+def run(path: Path, client: Any, check: bool) -> dict[str, Any]:
+    """Read, ask, write, report. Raises RequestError."""
+    try:
+        before = path.read_text(encoding="utf-8")
+        found = refresh(parse(before), client, datetime.datetime.now(datetime.UTC).date())
+        after = render(found.table)
+        if after != before and not check:
+            path.write_text(after, encoding="utf-8")
+    except (TableError, OSError) as error:
+        raise RequestError(str(error)) from error
+    return {
+        "changed": after != before,
+        "changes": found.changes,
+        "kept": found.kept,
+        "diff": {"before_header": str(path), "after_header": str(path), "before": before, "after": after},
+    }
 
 
 def main() -> None:
@@ -77,29 +88,12 @@ def main() -> None:
         argument_spec={"path": {"type": "path", "required": True}, "endpoint_url": {"type": "str"}},
         supports_check_mode=True,
     )
-    if not HAS_BOTO3:
-        module.fail_json(msg=missing_required_lib("boto3"))
-    path = Path(module.params["path"])
-    try:
-        before = path.read_text(encoding="utf-8")
-        retries = Config(retries={"mode": "standard", "max_attempts": 10})
-        client = boto3.client(
-            "pricing", region_name=API_REGION, endpoint_url=module.params["endpoint_url"], config=retries
-        )
-        found = refresh(parse(before), client, datetime.datetime.now(datetime.UTC).date())
-        after = render(found.table)
-        if after != before and not module.check_mode:
-            path.write_text(after, encoding="utf-8")
-    except (TableError, OSError) as error:
-        module.fail_json(msg=str(error))
-    except (BotoCoreError, ClientError) as error:
-        module.fail_json(msg=f"{explain(error, API_REGION)}.")
-    module.exit_json(
-        changed=after != before,
-        changes=found.changes,
-        kept=found.kept,
-        diff={"before_header": str(path), "after_header": str(path), "before": before, "after": after},
-    )
+
+    # The Price List is served from few regions, and knows the prices of all.
+    def work(client: Callable[[str, str], Any]) -> dict[str, Any]:
+        return run(Path(module.params["path"]), client("pricing", GLOBAL_REGION), module.check_mode)
+
+    finish(module, work)
 
 
 if __name__ == "__main__":

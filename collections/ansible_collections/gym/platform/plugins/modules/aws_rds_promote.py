@@ -73,12 +73,7 @@ seconds:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import (
-    CONNECTION,
-    RequestError,
-    connect,
-    finish,
-)
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, RequestError, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock, Instances
 
 
@@ -126,7 +121,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    finish(module, lambda: run(module.params, connect(module.params, "rds"), module.check_mode))
+    options = module.params
+    finish(module, lambda client: run(options, client("rds", options["region"]), module.check_mode))
 
 
 if __name__ == "__main__":

@@ -82,12 +82,7 @@ seconds:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import (
-    CONNECTION,
-    RequestError,
-    connect,
-    finish,
-)
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, RequestError, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock, Instances
 
 
@@ -155,11 +150,8 @@ def main() -> None:
     options = module.params
     finish(
         module,
-        lambda: run(
-            options,
-            connect(options, "rds", options["source_region"]),
-            connect(options, "rds"),
-            module.check_mode,
+        lambda client: run(
+            options, client("rds", options["source_region"]), client("rds", options["region"]), module.check_mode
         ),
     )
 

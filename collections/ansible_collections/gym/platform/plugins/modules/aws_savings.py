@@ -122,17 +122,18 @@ bought:
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import (
     CONNECTION,
+    GLOBAL_REGION,
     RequestError,
-    connect,
     finish,
 )
 from ansible_collections.gym.platform.plugins.module_utils.aws_price_savings import (
-    GLOBAL_REGION,
+    GLOBAL_SERVICES,
     KINDS,
     LOOKBACKS,
     PAYMENTS,
@@ -190,12 +191,16 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    @functools.cache
-    def client(service: str) -> Any:
-        region = GLOBAL_REGION if service in ("ce", "savingsplans") else module.params["region"]
-        return connect(module.params, service, region)
+    def work(make: Callable[[str, str], Any]) -> dict[str, Any]:
+        @functools.cache
+        def client(service: str) -> Any:
+            return make(service, GLOBAL_REGION if service in GLOBAL_SERVICES else module.params["region"])
 
-    finish(module, lambda: run(module.params, client, module.check_mode))
+        # A region that does not exist would only have no recommendations.
+        client("rds")
+        return run(module.params, client, module.check_mode)
+
+    finish(module, work)
 
 
 if __name__ == "__main__":

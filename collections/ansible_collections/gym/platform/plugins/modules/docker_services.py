@@ -53,7 +53,7 @@ options:
   stop_timeout:
     description: Seconds between SIGTERM and SIGKILL.
     type: int
-    default: 30
+    default: 35
   socket:
     description: The engine's socket.
     type: path
@@ -162,7 +162,7 @@ def main() -> None:
             "registry_username": {"type": "str", "default": ""},
             "registry_password": {"type": "str", "default": "", "no_log": True},
             "ready_timeout": {"type": "int", "default": 90},
-            "stop_timeout": {"type": "int", "default": 30},
+            "stop_timeout": {"type": "int", "default": 35},
             "socket": {"type": "path", "default": "/run/docker.sock"},
         },
         supports_check_mode=True,

@@ -68,6 +68,23 @@ def mark_of(content: bytes | None) -> str:
     return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
+def read(path: Path) -> bytes | None:
+    """Return what a file holds, None where there is none."""
+    return path.read_bytes() if path.exists() else None
+
+
+def swap(path: Path, after: bytes, mark: str) -> bytes | None:
+    """Replace the file if its version is the marked one, and return what it held."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # The lock is on a file of its own: the file itself is replaced, and a lock stays with what was replaced.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = read(path)
+        if mark_of(before) == mark:
+            write_atomically(path, after.decode(), mode=0o600)
+        return before
+
+
 def main() -> None:
     """Read, compare, write."""
     module = AnsibleModule(
@@ -78,26 +95,20 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["path"])
+    path, mark = Path(module.params["path"]), module.params["mark"]
+    only_read = module.params["content"] is None
     try:
-        if module.params["content"] is None:
-            before = path.read_bytes() if path.exists() else None
-            encoded = base64.b64encode(before or b"").decode()
-            module.exit_json(changed=False, content=encoded, mark=mark_of(before), written=False)
-        after = base64.b64decode(module.params["content"])
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # The lock is on a file of its own: the file itself is replaced, and a lock stays with what was replaced.
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            before = path.read_bytes() if path.exists() else None
-            written = mark_of(before) == module.params["mark"]
-            if written and not module.check_mode:
-                write_atomically(path, after.decode(), mode=0o600)
+        after = b"" if only_read else base64.b64decode(module.params["content"], validate=True)
+        before = read(path) if only_read or module.check_mode else swap(path, after, mark)
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{path} could not be read or written: {error}")
-    encoded = base64.b64encode(before or b"").decode()
-    mark = mark_of(after if written else before)
-    module.exit_json(changed=written and before != after, content=encoded, mark=mark, written=written)
+    written = not only_read and mark_of(before) == mark
+    module.exit_json(
+        changed=written and before != after,
+        content=base64.b64encode(before or b"").decode(),
+        mark=mark_of(after if written else before),
+        written=written,
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ options:
     type: str
     default: ""
   found:
-    description: What else is to be told, such as C(resources), C(edits), C(unreadable), C(kept), C(price).
+    description: What else is to be told, such as C(resources), C(edits), C(unreadable), C(kept), C(restorations),
+      C(price).
     type: dict
     required: true
   checkov:

@@ -90,13 +90,9 @@ verdict:
   returned: success
 """
 
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import other
-from ansible_collections.gym.platform.plugins.module_utils.release_metrics import PrometheusSource, Source, SourceError
+from ansible_collections.gym.platform.plugins.module_utils.release_judge import Rhythm, readings, source_of
+from ansible_collections.gym.platform.plugins.module_utils.release_metrics import Source, SourceError
 from ansible_collections.gym.platform.plugins.module_utils.release_verdict import (
     Policy,
     PolicyError,
@@ -106,52 +102,10 @@ from ansible_collections.gym.platform.plugins.module_utils.release_verdict impor
 )
 
 
-def source_of(options: Mapping[str, Any]) -> Source:
-    """Return the source that the options name."""
-    if options["prometheus"]:
-        return PrometheusSource(options["prometheus"], options["service"], options["ca_file"] or "")
-    # Only here is boto3 needed.
-    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, connect
-    from ansible_collections.gym.platform.plugins.module_utils.release_cloudwatch import CloudWatchSource
-
-    try:
-        client = connect(options, "cloudwatch")
-    except RequestError as error:
-        raise SourceError(str(error)) from error
-    return CloudWatchSource(client, options["balancer"], options["target_groups"], options["history_seconds"])
-
-
-def judge(
-    source: Source,
-    policy: Policy,
-    new: str,
-    history: float,
-    interval: float,
-    patience: float,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> Verdict:
-    """Read until there is a verdict. Raises SourceError when nothing could be read for `patience` seconds."""
-    trial = Trial(policy)
-    begun = last = clock()
-    for ago in (history, 0):
-        found = source.read(ago)
-        trial.add(found[other(new)], found[new], begun - ago)
-    trial.begin(begun)
-    while True:
-        pause(interval)
-        now = clock()
-        try:
-            found = source.read()
-        except SourceError:
-            if now - last >= patience:
-                raise
-        else:
-            trial.add(found[other(new)], found[new], now)
-            last = now
-        verdict = trial.verdict(now)
-        if verdict.outcome != "undecided":
-            return verdict
+def judge(source: Source, policy: Policy, new: str, rhythm: Rhythm) -> Verdict:
+    """Read until there is a verdict. Raises SourceError."""
+    verdicts = (verdict for _, verdict in readings(source, Trial(policy), new, rhythm))
+    return next(verdict for verdict in verdicts if verdict.outcome != "undecided")
 
 
 def main() -> None:
@@ -182,9 +136,7 @@ def main() -> None:
             source_of(options),
             policy_of(options["policy"]),
             options["new"],
-            options["history_seconds"],
-            options["interval_seconds"],
-            options["patience_seconds"],
+            Rhythm(options["history_seconds"], options["interval_seconds"], options["patience_seconds"]),
         )
     except (PolicyError, SourceError) as error:
         module.fail_json(msg=str(error))

@@ -11,6 +11,8 @@ description:
   - Installs the service's hash-pinned requirements beside it and builds the image by the service's C(Dockerfile).
   - The image is tagged with its version. Where the engine, or the registry, has that tag, nothing is done.
   - It may be interrupted at any time. The next run does what is missing.
+  - Who built it, when, of which commit and of what is a label of the image. M(gym.platform.image_evidence) makes
+    provenance of it.
 options:
   name:
     description: The image's name in the engine and in the registry.
@@ -49,8 +51,16 @@ options:
     description: The program C(uv). Where there is none, this Python's C(pip) installs the requirements, more slowly.
     type: str
     default: uv
+  builder:
+    description: Who builds, as a URI.
+    type: str
+    default: urn:gym-platform:controller
+  invocation:
+    description: The run of the builder, as a URI.
+    type: str
+    default: ""
   registry:
-    description: The registry's C(host:port) as this machine reaches it. Nothing is pushed when empty.
+    description: The registry's C(host:port) as this machine reaches it, or C(host/path). Nothing is pushed when empty.
     type: str
     default: ""
   registry_username:
@@ -96,6 +106,7 @@ done:
   returned: always
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -103,12 +114,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import service_image as image
+from ansible_collections.gym.platform.plugins.module_utils.image_provenance import LABEL, Build, public_address
 from ansible_collections.gym.platform.plugins.module_utils.image_workshop import (
     IN_NAMESPACES,
     BuildError,
@@ -157,19 +170,19 @@ class Builder:
             with archive.open("rb") as stream:
                 self._drain("/images/create", query, stream)
 
-    def service(self, tag: str, base: image.Base, source: Path, installer: list[str], python: str) -> None:
+    def service(self, tag: str, base: image.Base, source: Path, installer: list[str], build: Build) -> None:
         """Build the service on its base."""
         with self._workshop.alone() as place:
             if self.image_id(tag):
                 return
             site_packages = place / "site-packages"
-            command = image.install_command(installer, source / "requirements.txt", site_packages, python)
+            command = image.install_command(installer, source / "requirements.txt", site_packages, build.python)
             self._workshop.run(command, "requirements.log", "Installing the requirements of the service")
             with (place / "context.tar").open("w+b") as context:
                 image.build_context(source, site_packages, context)
                 context.seek(0)
-                label = dict([image.LABEL.split("=")])
-                query: dict[str, Any] = {"t": tag, "buildargs": {"BASE": base.tag}, "labels": label}
+                labels = {**dict([image.LABEL.split("=")]), LABEL: build.label()}
+                query: dict[str, Any] = {"t": tag, "buildargs": {"BASE": base.tag}, "labels": labels}
                 query |= {"networkmode": "none", "rm": 1, "forcerm": 1}
                 self._drain("/build", query, context)
 
@@ -236,6 +249,34 @@ def installer_of(uv: str) -> list[str]:
     return [found, "pip"] if found else [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
+def commit_of(folder: Path) -> tuple[str, str]:
+    """Return the repository's public address and the commit that a folder is in; neither when it was changed since."""
+    git = ["git", "-C", str(folder)]
+    commit = output_of([*git, "rev-parse", "HEAD"]).strip()
+    if not commit or output_of([*git, "status", "--porcelain", "--", "."]).strip():
+        return "", ""
+    return public_address(output_of([*git, "remote", "get-url", "origin"]).strip()), commit
+
+
+def build_of(options: dict[str, Any], base: image.Base) -> Build:
+    """Return what the build says of itself."""
+    source = Path(options["source"])
+    repository, commit = commit_of(source)
+    root = output_of(["git", "-C", str(source), "rev-parse", "--show-toplevel"]).strip()
+    return Build(
+        builder=options["builder"],
+        invocation=options["invocation"],
+        started=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        repository=repository,
+        commit=commit,
+        folder=source.resolve().relative_to(root).as_posix() if root else source.name,
+        requirements_sha256=hashlib.sha256((source / "requirements.txt").read_bytes()).hexdigest(),
+        suite=base.suite,
+        packages=base.packages,
+        python=options["python"],
+    )
+
+
 def write_record(path: Path, wanted: dict[str, Any]) -> bool:
     """Write the file at once or not at all; return whether it changed."""
     text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
@@ -268,7 +309,7 @@ def build(module: AnsibleModule, done: dict[str, float]) -> dict[str, Any]:
     if builder.image_id(tag) is None:
         if builder.image_id(base.tag) is None:
             step("base", builder.base, base)
-        step("service", builder.service, tag, base, source, installer_of(options["uv"]), options["python"])
+        step("service", builder.service, tag, base, source, installer_of(options["uv"]), build_of(options, base))
     digest = None
     if options["registry"]:
         with tempfile.TemporaryDirectory(prefix="registry-") as place:
@@ -299,6 +340,8 @@ def main() -> None:
             "cache": {"type": "path", "required": True},
             "output": {"type": "path", "required": True},
             "uv": {"type": "str", "default": "uv"},
+            "builder": {"type": "str", "default": "urn:gym-platform:controller"},
+            "invocation": {"type": "str", "default": ""},
             "registry": {"type": "str", "default": ""},
             "registry_username": {"type": "str", "default": ""},
             "registry_password": {"type": "str", "default": "", "no_log": True},

@@ -10,13 +10,10 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils import aws_cloudformation, aws_templates
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import (
-    PLACEHOLDER,
-    Settings,
-    StackError,
-    Stacks,
-)
+from ansible_collections.gym.platform.plugins.module_utils import aws_client, aws_templates
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
+from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
+from ansible_collections.gym.platform.plugins.module_utils.aws_stack_environment import PLACEHOLDER
 from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Template, TemplateError
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Property, Ripple
 from botocore.stub import ANY, Stubber
@@ -54,7 +51,7 @@ DATABASE: Document = {
 
 @pytest.fixture(autouse=True)
 def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_cloudformation, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(aws_client, "FIRST_DELAY_SECONDS", 0.001)
 
 
 class Cloud:
@@ -111,7 +108,7 @@ def asked(
 ) -> Iterator[Stacks]:
     """Stacks that ask this cloud, which must have been asked for everything in the end."""
     templates = {name: Template(name, json.dumps(document), document) for name, document in documents.items()}
-    chosen = Settings("gym-test", "eu-west-1", (), TAGS, workers=1, **settings)
+    chosen = Settings("gym", "test", "eu-west-1", workers=1, **settings)
     said: list[str] = []
     with cloud.stub:
         yield Stacks(chosen, lambda service, region: cloud.client, templates, selected, said.append)
@@ -274,7 +271,7 @@ def test_a_template_that_cloudformation_refuses_is_an_error_with_its_reason() ->
     before = {**NETWORK, "Description": "other"}
     cloud = Cloud().stacks(live("network", VpcId="vpc-1")).template(before)
     cloud.change_set(status="FAILED", reason="Unrecognized resource types: [AWS::X::Y].").dropped()
-    with asked(cloud, {"network": NETWORK}) as stacks, pytest.raises(StackError) as caught:
+    with asked(cloud, {"network": NETWORK}) as stacks, pytest.raises(RequestError) as caught:
         stacks.plan()
     assert (
         str(caught.value) == "network: CloudFormation refuses the template: Unrecognized resource types: [AWS::X::Y]."
@@ -314,7 +311,7 @@ def test_an_output_that_another_stack_was_given_cannot_go() -> None:
     without = {key: value for key, value in NETWORK.items() if key != "Outputs"}
     cloud = Cloud().stacks(live("network", VpcId="vpc-1"), database())
     cloud.template(NETWORK).template(DATABASE, "gym-test-database")
-    with asked(cloud, {"network": without}) as stacks, pytest.raises(StackError) as caught:
+    with asked(cloud, {"network": without}) as stacks, pytest.raises(RequestError) as caught:
         stacks.plan()
     assert "network: the output VpcId would go, and the stack database was given it as NetworkVpcId" in str(
         caught.value
@@ -330,7 +327,7 @@ def test_stacks_of_others_are_not_ours() -> None:
 def test_a_name_that_is_not_there_is_refused_before_any_call() -> None:
     with pytest.raises(TemplateError, match="There is no stack netwrok; there are network"):
         Stacks(
-            Settings("gym-test", "eu-west-1", (), TAGS),
+            Settings("gym", "test", "eu-west-1"),
             lambda service, region: pytest.fail("no call"),
             {"network": Template("network", "{}", NETWORK)},
             ("netwrok",),
@@ -351,14 +348,14 @@ def test_a_stack_in_progress_is_waited_for() -> None:
 def test_waiting_ends_at_some_time() -> None:
     cloud = Cloud().stacks(live("network", "UPDATE_IN_PROGRESS"))
     cloud.stack(live("network", "UPDATE_IN_PROGRESS")).events()
-    with asked(cloud, {"network": NETWORK}, timeout=0) as stacks, pytest.raises(StackError, match="AWS carries on"):
+    with asked(cloud, {"network": NETWORK}, timeout=0) as stacks, pytest.raises(RequestError, match="AWS carries on"):
         stacks.plan()
 
 
 def test_a_rollback_that_failed_is_explained() -> None:
     cloud = Cloud().stacks(live("network", "UPDATE_ROLLBACK_FAILED"))
     cloud.events(event("Vpc", "UPDATE_FAILED", "The vpc has dependencies.", "AWS::EC2::VPC"))
-    with asked(cloud, {"network": NETWORK}) as stacks, pytest.raises(StackError) as caught:
+    with asked(cloud, {"network": NETWORK}) as stacks, pytest.raises(RequestError) as caught:
         stacks.plan()
     message = str(caught.value)
     assert "could neither be changed nor brought back: Vpc (AWS::EC2::VPC) failed: The vpc has dependencies" in message
@@ -407,7 +404,7 @@ def replacing() -> Cloud:
 def test_a_plan_that_loses_data_is_refused_before_anything_is_touched() -> None:
     with asked(replacing(), {"network": NETWORK, "database": REPLACED}) as stacks:
         plan = stacks.plan()
-        with pytest.raises(StackError, match=r"confirm_destroy: \[database\.Primary\]"):
+        with pytest.raises(RequestError, match=r"confirm_destroy: \[database\.Primary\]"):
             stacks.apply(plan)
 
 
@@ -534,7 +531,7 @@ def test_drift_is_told_field_by_field() -> None:
         {"TagFilters": filters},
     )
     with cloud.stub, tags:
-        settings = Settings("gym-test", "eu-west-1", (), TAGS, workers=1)
+        settings = Settings("gym", "test", "eu-west-1", workers=1)
         found_drift = Stacks(
             settings, lambda service, _: tagging if service != "cloudformation" else cloud.client
         ).drift()
@@ -552,7 +549,7 @@ def test_deleting_needs_a_confirmation_of_what_holds_data() -> None:
     cloud = Cloud().stacks(database()).template(DATABASE, "gym-test-database")
     with asked(cloud, {}) as stacks:
         _, act = stacks.destroy()
-        with pytest.raises(StackError, match=r"confirm_destroy: \[database\.Primary\]"):
+        with pytest.raises(RequestError, match=r"confirm_destroy: \[database\.Primary\]"):
             act()
 
 
@@ -574,5 +571,5 @@ def test_who_needs_a_stack_is_deleted_before_it() -> None:
 
 def test_a_stack_that_another_one_needs_is_not_deleted_alone() -> None:
     cloud = Cloud().stacks(live("network", VpcId="vpc-1"), database())
-    with asked(cloud, {}) as stacks, pytest.raises(StackError, match="network: the stack database needs it"):
+    with asked(cloud, {}) as stacks, pytest.raises(RequestError, match="network: the stack database needs it"):
         stacks.destroy(("network",))

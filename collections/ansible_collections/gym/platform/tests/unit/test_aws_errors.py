@@ -37,8 +37,8 @@ def answer(code: str, message: str = "The words of AWS.") -> ClientError:
         (answer("ValidationError"), "AWS refused CreateChangeSet in eu-west-1: ValidationError: The words of AWS"),
         (NoCredentialsError(), "There are no AWS credentials"),
         (ProfileNotFound(profile="x"), "There are no AWS credentials"),
-        (EndpointConnectionError(endpoint_url="https://x"), "CloudFormation in eu-west-1 cannot be reached"),
-        (ReadTimeoutError(endpoint_url="https://x"), "CloudFormation in eu-west-1 cannot be reached"),
+        (EndpointConnectionError(endpoint_url="https://x"), "AWS in eu-west-1 cannot be reached"),
+        (ReadTimeoutError(endpoint_url="https://x"), "AWS in eu-west-1 cannot be reached"),
         (ParamValidationError(report="bad\nworse"), "The AWS SDK refused: Parameter validation failed: bad worse"),
     ],
 )

@@ -174,7 +174,7 @@ def test_the_module_writes_what_it_was_told(table: Path, monkeypatch: pytest.Mon
             # A reserved price is not among the answers.
             return [{"PriceList": [product(dimension("0.5"))]}]
 
-    monkeypatch.setattr("boto3.client", lambda *_, **__: Pages())
+    monkeypatch.setattr("boto3.session.Session.client", lambda *_, **__: Pages())
     checked = answer(aws_prices.main, check=True, path=str(table))
     assert checked["changed"]
     assert table.read_text(encoding="utf-8") == TEXT

@@ -32,7 +32,7 @@ def test_the_table_has_capabilities_savings_budget_and_what_has_no_price() -> No
     assert (lines[3].split()[1], lines[4].split()[2]) == (f"{2 * MONTHLY:.2f}", "100.00")
     assert f"({2 * MONTHLY / 100:.0%} of it used)" in lines[4]
     assert "no price: other.Nat (AWS::Neptune::DBCluster): no formula for AWS::Neptune::DBCluster" in lines
-    assert str(TABLE.oldest()) in lines[-1]
+    assert lines[-2] == f"List prices without tax, the oldest of {TABLE.oldest()}: {TABLE.certainty()}."
 
 
 def test_the_page_is_self_contained_and_says_when_the_budget_is_passed() -> None:

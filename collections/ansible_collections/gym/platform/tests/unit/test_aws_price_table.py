@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 
@@ -28,6 +29,19 @@ def test_every_figure_says_where_it_is_from() -> None:
         assert re.match(r"https://aws\.amazon\.com/\S+pricing\S*|https://aws\.amazon\.com/ec2/spot", figure.source)
         assert figure.formula
         assert figure.unit
+
+
+def test_a_figure_that_was_worked_out_is_an_estimate() -> None:
+    for figure in TABLE.figures:
+        if figure.name.startswith(("redis", "valkey")) and figure.name.endswith("_reserved_1y"):
+            assert figure.confidence == "estimate"
+
+
+def test_the_table_says_what_it_was_read_from() -> None:
+    figure = TABLE.figure("nat_gateway_hour")
+    read = [dataclasses.replace(price, sku="ABC") for price in figure.prices]
+    table = dataclasses.replace(TABLE, figures=(dataclasses.replace(figure, prices=tuple(read)), *TABLE.figures[1:3]))
+    assert table.certainty() == "2 of 6 prices read from the Price List API; 4 recalled and 0 estimates"
 
 
 def test_both_regions_have_every_figure() -> None:
@@ -81,6 +95,8 @@ def test_what_is_not_there_is_named(name: str, region: str, kind: str) -> None:
         (r"usd: [\d.]+", "usd: -1", "at least 0"),
         (r"date: [\d-]+", "date: soon", "has a date"),
         ("name: nat_gateway_gb", "name: nat_gateway_hour", "nat_gateway_hour twice"),
+        ("confidence: recalled", "confidence: sure", "the confidence 'sure'; legal: recalled, estimate"),
+        ("confidence: recalled\n    query", "confidence: estimate\n    query", "an estimate needs a note"),
         ("figures:", "figurse:", "cannot be read"),
     ],
 )

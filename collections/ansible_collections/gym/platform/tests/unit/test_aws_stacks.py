@@ -1,47 +1,29 @@
-"""The action around the stacks: clients, what a run is told as, and the lookup of outputs."""
+"""The action around the stacks: what a run is told as, and the lookup of outputs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.gym.platform.plugins.action import aws_stacks
 from ansible_collections.gym.platform.plugins.lookup.outputs import picked
-from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, StackError
-from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients
+from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
+from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
 from ansible_collections.gym.platform.plugins.modules import aws_stacks as documented
-
-
-def test_a_rehearsal_gets_no_real_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real")
-
-    def key(endpoint: str | None) -> Any:
-        return clients(endpoint, 2)("cloudformation", "eu-west-1")._request_signer._credentials.access_key
-
-    assert key("http://127.0.0.1:4566") == "rehearsal"
-    assert key("https://cloudformation.example.com") == "real"
-    assert key(None) == "real"
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:4566", "ftp://x", "http://"])
-def test_an_endpoint_that_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(StackError, match="endpoint_url is"):
-        clients(address, 2)
 
 
 def test_a_failure_says_what_is_done_and_what_is_not() -> None:
     change = Change("network", "Vpc", "AWS::EC2::VPC", "add")
     outcome = Outcome({"network": (change,)}, {"database": "Primary failed: no. It is as it was."}, ["compute"])
-    assert aws_stacks.complaint(outcome) == (
+    assert outcome.complaint() == (
         "database: Primary failed: no. It is as it was. "
         "Not touched, because they come after it: compute. Done: network."
     )
-    told = aws_stacks.carried_out(outcome)
+    told = outcome.as_dict()
     assert [item["name"] for item in told["applied"]] == ["network.Vpc"]
     assert told["failures"] == outcome.failed
 
@@ -54,12 +36,12 @@ def test_drift_reads_like_a_plan() -> None:
         "status": "modified",
         "properties": [{"path": "VisibilityTimeout", "before": "30", "after": "60"}],
     }
-    assert aws_stacks.drift_text({"drifted": [drifted], "strangers": ["arn:aws:s3:::x"]}).splitlines() == [
+    assert aws_stack_drift.rendered({"drifted": [drifted], "strangers": ["arn:aws:s3:::x"]}).splitlines() == [
         "queue.Jobs  AWS::SQS::Queue  modified",
         "  ~ VisibilityTimeout: 30 -> 60",
         "arn:aws:s3:::x  belongs to the environment by its tags, and to no stack",
     ]
-    assert aws_stacks.drift_text({"drifted": [], "strangers": []}) == "No drift: everything is as it was applied.\n"
+    assert aws_stack_drift.rendered({"drifted": [], "strangers": []}) == "No drift: everything is as it was applied.\n"
 
 
 def test_live_templates_are_written_over_what_was_there(tmp_path: Path) -> None:
@@ -74,7 +56,7 @@ def test_no_file_is_written_that_nobody_asks_for() -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
+    with pytest.raises(RequestError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
         aws_stacks.write_live({}, str(tmp_path))
 
 

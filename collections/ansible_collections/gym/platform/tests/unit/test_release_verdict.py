@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, policy: Policy = Policy(), usual: tuple[int, int] = (10_000, 20)) -> None:  # noqa: B008  frozen
         self.trial, self.at = Trial(policy), 0.0
-        self.old, self.new = [0, 0], [0, 0]
+        self.old, self.new = (0, 0), (0, 0)
         self.read()
         self.add(*usual, 0, 0)
         self.trial.begin(self.at)
@@ -43,8 +43,8 @@ class Run:
     def add(self, old: int, old_errors: int, new: int, new_errors: int, times: int = 1) -> Verdict:
         for _ in range(times):
             self.at += 1
-            self.old = [self.old[0] + old, self.old[1] + old_errors]
-            self.new = [self.new[0] + new, self.new[1] + new_errors]
+            self.old = (self.old[0] + old, self.old[1] + old_errors)
+            self.new = (self.new[0] + new, self.new[1] + new_errors)
             self.read()
         return self.verdict()
 
@@ -235,7 +235,7 @@ def test_a_counter_that_begins_anew_is_no_error(after: tuple[int, int]) -> None:
     run = Run()
     run.add(90, 0, 10, 1, times=3)
     before = run.verdict().new
-    run.new = list(after)
+    run.new = after
     run.read()
     assert run.verdict().new == before
     run.add(90, 0, 10, 0)

@@ -48,6 +48,7 @@ def test_templates_are_told_from_text(value: Any, expected: bool) -> None:
 
 COST = """  alert_at_percent: [80]
   off_peak: {begins: "23:00", ends: "05:00", timezone: UTC, percent: 50}
+  usage: {}
 """
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.gym.platform.plugins.module_utils import service_image as image
+from ansible_collections.gym.platform.plugins.module_utils.image_provenance import Build, said
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import Engine, EngineError
 from ansible_collections.gym.platform.plugins.modules.service_image import (
     Builder,
@@ -24,6 +25,18 @@ from ansible_collections.gym.platform.plugins.modules.service_image import (
 )
 
 BASE = image.Base("bookworm", ("ca-certificates", "python3-minimal"))
+BUILD = Build(
+    builder="urn:example:builder",
+    invocation="",
+    started="2026-01-31T10:00:00Z",
+    repository="",
+    commit="",
+    folder="service",
+    requirements_sha256="",
+    suite=BASE.suite,
+    packages=list(BASE.packages),
+    python="3.11",
+)
 
 
 @pytest.fixture
@@ -158,6 +171,7 @@ class FakeEngine:
     def __init__(self, *images: str) -> None:
         self.images = set(images)
         self.made: list[str] = []
+        self.labels: dict[str, str] = {}
         self.error = ""
 
     def call(self, method: str, path: str, accept: tuple[int, ...] = ()) -> Any:
@@ -169,6 +183,7 @@ class FakeEngine:
         if self.error:
             raise EngineError(self.error)
         self.made.append(query["t"])
+        self.labels = query["labels"]
         self.images.add(query["t"])
 
 
@@ -178,7 +193,7 @@ def builder(engine: FakeEngine, place: Path) -> Builder:
 
 def build(engine: FakeEngine, source: Path, place: Path) -> None:
     installer = ["/bin/sh", "-c", 'mkdir -p "${8#--target=}"', "sh"]
-    builder(engine, place).service("gym-api:1", BASE, source, installer, "3.11")
+    builder(engine, place).service("gym-api:1", BASE, source, installer, BUILD)
 
 
 def test_an_image_is_built_once(source: Path, tmp_path: Path) -> None:
@@ -188,6 +203,7 @@ def test_an_image_is_built_once(source: Path, tmp_path: Path) -> None:
     assert engine.made == ["gym-api:1"]
     assert builder(engine, tmp_path / "cache").image_id("gym-api:1") == "sha256:gym-api:1"
     assert builder(engine, tmp_path / "cache").image_id("gym-api:2") is None
+    assert said(engine.labels) == BUILD
 
 
 def test_what_an_interrupted_build_left_is_cleared_away(source: Path, tmp_path: Path) -> None:
@@ -203,9 +219,9 @@ def test_a_failed_build_says_why(source: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="The disk is full"):
         build(engine, source, tmp_path / "cache")
     with pytest.raises(BuildError, match="no-such-program is not installed"):
-        builder(engine, tmp_path / "cache").service("gym-api:1", BASE, source, ["no-such-program"], "3.11")
+        builder(engine, tmp_path / "cache").service("gym-api:1", BASE, source, ["no-such-program"], BUILD)
     with pytest.raises(BuildError, match=r"Installing the requirements of the service failed: .*log: "):
-        builder(engine, tmp_path / "cache").service("gym-api:1", BASE, source, ["false"], "3.11")
+        builder(engine, tmp_path / "cache").service("gym-api:1", BASE, source, ["false"], BUILD)
 
 
 # -- the registry
