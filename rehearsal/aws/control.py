@@ -38,6 +38,8 @@ def described(emulated: frozenset[str]) -> list[dict[str, Any]]:
             rtype, physical_id = item["ResourceType"], item.get("PhysicalResourceId") or ""
             remembered = rtype not in emulated or resource_types.is_remembered(rtype, physical_id)
             readable = remembered or (bool(records.record(rtype, physical_id)) and not drift.borrowed(stack, key, item))
+        # CloudFormation keeps what a template says about a resource besides its properties, and changes it by itself.
+        said = [item.get("Properties"), stack["_template"]["Resources"].get(key, {}).get("Metadata")]
         found.append(
             {
                 "stack": stack["StackName"],
@@ -45,7 +47,7 @@ def described(emulated: frozenset[str]) -> list[dict[str, Any]]:
                 "logical_id": key,
                 "type": rtype,
                 "physical_id": physical_id,
-                "properties": hashlib.sha256(json.dumps(item.get("Properties"), default=str).encode()).hexdigest(),
+                "properties": hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest(),
                 "remembered": remembered,
                 "readable": readable,
             }

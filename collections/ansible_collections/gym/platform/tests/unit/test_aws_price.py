@@ -158,6 +158,27 @@ def test_a_scheduled_task_is_found_in_another_stack_by_its_family() -> None:
     assert [item["reason"] for item in other.unpriced()] == ["its task definition is in no template"]
 
 
+def test_what_a_release_starts_in_a_cluster_is_priced_as_if_a_stack_had_it() -> None:
+    cluster = """
+Cluster:
+  Type: AWS::ECS::Cluster
+  Metadata:
+    Platform:
+      Released:
+        Task: {Type: AWS::ECS::TaskDefinition, Properties: {Family: gym-api, Cpu: "1024", Memory: "2048"}}
+        Service: {Type: AWS::ECS::Service, Properties: {TaskDefinition: gym-api, DesiredCount: 4}}
+"""
+    plain = TASK + "Service: {Type: AWS::ECS::Service, Properties: {TaskDefinition: !Ref Task, DesiredCount: 4}}"
+    assert priced(template(cluster)).monthly == pytest.approx(priced(template(plain)).monthly)
+    assert priced(template(plain)).monthly > 0
+
+
+def test_a_table_is_free_as_long_as_it_is_paid_by_the_request() -> None:
+    assert priced(template("Table: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PAY_PER_REQUEST}}")).free()
+    other = priced(template("Table: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PROVISIONED}}"))
+    assert [item["reason"] for item in other.unpriced()] == ["no figure for the capacity of a table"]
+
+
 def test_a_scheduled_task_is_priced_by_its_runs() -> None:
     found = only(TASK + NIGHTLY, job_minutes=20)
     assert found["vCPU of tasks"] == pytest.approx(HOURS / 24 * 20 / 60 * usd("fargate_vcpu_hour", "x86"))
