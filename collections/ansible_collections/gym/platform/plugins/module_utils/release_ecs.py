@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.filter.aws import logical_id
-from ansible_collections.gym.platform.plugins.module_utils.aws_session import clients
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import (
     COLOURS,
     Colour,
@@ -384,5 +384,8 @@ def connect(options: Mapping[str, Any], _call: object = None) -> tuple[EcsDriver
         target = Target(**{**options, "facts": facts})
     except TypeError as error:
         raise DriverError(f"the options of the target are not what they have to be: {error}") from error
-    aws = Aws(clients(target.endpoint_url or None, 1), target.region)
+    try:
+        aws = Aws(clients(target.endpoint_url or None), target.region)
+    except RequestError as error:
+        raise DriverError(str(error)) from error
     return EcsDriver(target, aws), EcsStore(target.fact("ComputeReleasesTable"), aws)
