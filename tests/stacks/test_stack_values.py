@@ -30,6 +30,7 @@ WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "secretsmanager:GetRandomPasswo
 # By these CloudFormation finds by itself what it is to adopt.
 NAMES = {
     "AWS::Backup::BackupVault": "BackupVaultName",
+    "AWS::DynamoDB::Table": "TableName",
     "AWS::ECR::Repository": "RepositoryName",
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::S3::Bucket": "BucketName",

@@ -48,6 +48,8 @@ class Aws:
     def _told(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
+        except RequestError as error:
+            raise DriverError(str(error)) from error
         except (BotoCoreError, ClientError) as error:
             code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
             raise RefusedError(explain(error, self.region), code) from error

@@ -316,6 +316,17 @@ def test_options_that_are_wrong_are_named() -> None:
         release_ecs.connect({"nonsense": 1})
 
 
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"endpoint_url": "nonsense"}, "endpoint_url is 'nonsense'"), ({"region": "eu-wset-1"}, "did you mean eu-west-1")],
+)
+def test_an_account_that_cannot_be_meant_is_a_sentence(world: EcsWorld, change: dict[str, str], complaint: str) -> None:
+    facts = {"compute": {"ClusterName": NAME, "ReleasesTable": "releases"}}
+    options = {**vars(world.target()), "facts": facts, **change}
+    with pytest.raises(DriverError, match=complaint):
+        release_ecs.connect(options)[1].read()
+
+
 def test_a_test_listener_that_cannot_be_reached_says_from_where_it_can() -> None:
     listener = TrialListener("http://127.0.0.1:1", "blue", {"api": "api.test"})
     with pytest.raises(DriverError, match="answers only within the environment's network"):
