@@ -34,8 +34,8 @@ TARGETS = ("docker", "ecs", "kubernetes")
 MODULE_UTILS = "ansible_collections.gym.platform.plugins.module_utils"
 # A line of progress of our callback may stand where the text begins.
 ERASE_LINE = "\r\x1b[2K"
-# Longer than any single call to a target; a run that is alive renews its lock before each step.
-LEASE = timedelta(minutes=3)
+# A run that is alive renews its lock before each step, so this is on top of the longest one.
+LEASE = timedelta(minutes=1)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["released", "rolled_back", "run", "read", "absent"], "default": "released"},
     **{target: {"type": "dict"} for target in TARGETS},
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         module = importlib.import_module(f"{MODULE_UTILS}.release_{target}")
         driver, store = module.connect(options[target], HostCalls(self))
         mine = this_run()
-        held = Held(store, mine, LEASE, lambda: datetime.now(UTC))
+        held = Held(store, mine, LEASE + timedelta(seconds=driver.longest_seconds), lambda: datetime.now(UTC))
         if state := {"read": self._read, "run": self._run, "absent": self._absent}.get(options["state"]):
             return state(options, driver, held)
         try:

@@ -84,6 +84,12 @@ class DockerDriver:
         # What ran when it was looked at last, by host.
         self._seen: dict[str, list[dict[str, Any]]] = {host: [] for host in target.hosts}
 
+    @property
+    def longest_seconds(self) -> float:
+        """A start waits for containers and then for the front door, a stop for requests and then for containers."""
+        target = self._target
+        return max(2 * target.ready_timeout_seconds, target.drain_timeout_seconds + target.stop_timeout_seconds)
+
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what a tag stands for; one machine alone, so that a tag that moves splits no release."""
         mark = digest or (version if version.startswith("sha256:") else "")

@@ -96,6 +96,10 @@ class Address(Protocol):
 class Driver(Protocol):
     """The functions of a target. Each may be called again after an interruption, and then does only what is left."""
 
+    @property
+    def longest_seconds(self) -> float:
+        """No function takes longer: who is silent for more than that is taken for dead."""
+
     def observe(self, wanted: Release | None) -> Observation:
         """Tell what stands in the colours and where the requests go. Changes nothing.
 
@@ -120,7 +124,8 @@ class Driver(Protocol):
     def stop(self, colour: str, stays: Release | None) -> None:
         """Let a colour finish its open requests and the messages that it holds, and remove it.
 
-        Jobs are renewed so that they follow the release that stays; None leaves them as they are.
+        Jobs are renewed so that they follow the release that stays; None leaves them as they are. With both colours
+        stopped and none that stays, nothing is left of what releases make.
         """
 
     def address(self, colour: str) -> Address:

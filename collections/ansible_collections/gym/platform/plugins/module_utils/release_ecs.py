@@ -62,6 +62,16 @@ class EcsDriver:
         self._jobs = target.of_kind("job")
         self._traffic, self._scaling = Traffic(target, aws), Scaling(target, aws)
 
+    @property
+    def longest_seconds(self) -> float:
+        """A start waits for tasks, a stop for open requests, a one-off for its end."""
+        target = self._target
+        return max(
+            target.ready_timeout_seconds,
+            2 * target.drain_timeout_seconds + STOP_MARGIN_SECONDS,
+            target.one_off_timeout_seconds,
+        )
+
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what a tag stands for, and make a fingerprint of all that it would be started with."""
         mark = digest or (version if version.startswith("sha256:") else "")

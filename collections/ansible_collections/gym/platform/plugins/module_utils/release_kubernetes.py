@@ -68,6 +68,15 @@ class KubernetesDriver:
         # Once a run is enough for what is the same in all of its steps.
         self._founded = False
 
+    @property
+    def longest_seconds(self) -> float:
+        """A start waits for pods and then for their route, a stop for open requests, a one-off for its end."""
+        target = self._target
+        ends = target.stop_timeout_seconds + target.ready_timeout_seconds
+        return max(
+            2 * target.ready_timeout_seconds, target.drain_timeout_seconds + ends, ends + target.one_off_timeout_seconds
+        )
+
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what the version stands for."""
         found = image_digest(self._client, self._target.repository, digest or version, self._login)

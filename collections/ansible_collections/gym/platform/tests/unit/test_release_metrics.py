@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils.release_cloudwatch import CloudWatchSource
+from ansible_collections.gym.platform.plugins.module_utils.release_judge import Rhythm
 from ansible_collections.gym.platform.plugins.module_utils.release_metrics import Growing, PrometheusSource, SourceError
 from ansible_collections.gym.platform.plugins.module_utils.release_verdict import Counters, Policy
 from ansible_collections.gym.platform.plugins.modules import release_verdict
@@ -312,7 +313,7 @@ def judged(flaky: Flaky) -> str:
     def pause(seconds: float) -> None:
         now[0] += seconds
 
-    return release_verdict.judge(flaky, Policy(), "green", 600, 1, 15, lambda: now[0], pause).outcome
+    return release_verdict.judge(flaky, Policy(), "green", Rhythm(clock=lambda: now[0], pause=pause)).outcome
 
 
 def test_a_reading_that_fails_is_repeated() -> None:
