@@ -19,10 +19,10 @@ import pytest
 from tests.end_to_end.platform_access import ROOT, on_host, open_gym, wait_for
 from tests.proofs.playbook_runs import Outcome, playbook, run
 from tests.releases.releasing import Done, done, release, releasing, rollback
-from tests.releases.traffic import Running, traffic
+from tests.releases.traffic import Mix, Running, traffic
 from tests.releases.variants import Registry
 
-RATE, SLOW = 200.0, 0.05
+RATE, MIX = 200.0, Mix(posts=0.1, slow=0.05, pages=0.8)
 # Most tests only have to see that nobody notices; two busy cores have to do everything else meanwhile.
 LIGHT_RATE = 40.0
 RELEASES, LEAST_REQUESTS = 20, 100_000
@@ -117,7 +117,7 @@ def restart_front_door(process: subprocess.Popen[str]) -> None:
 def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Path) -> None:
     versions = [make("forth"), make("back")]
     took, switched = [], []
-    with traffic(tmp_path / "traffic.json", RATE, slow=SLOW) as running:
+    with traffic(tmp_path / "traffic.json", RATE, MIX) as running:
         for number in range(RELEASES):
             outcome = release(versions[number % 2], "-e", HASTE)
             assert outcome.status == 0, outcome.sentence

@@ -61,7 +61,7 @@ class Report:
             self.by_kind[kind] += 1
             self.by_version[version] += 1
             self.late_seconds = max(self.late_seconds, late)
-            if kind in ("get", "post"):
+            if not kind.startswith("slow"):
                 self.seconds.append(seconds)
             if failure:
                 self.failed += 1
@@ -84,12 +84,24 @@ class Report:
             }
 
 
+@dataclass(frozen=True)
+class Mix:
+    """Of what the traffic is made, in parts of 1: check-ins, requests that last long, pages among the other GETs.
+
+    A page asks no database. Two cores have to serve it all, so at a high rate most of it has to be light.
+    """
+
+    posts: float = 0.2
+    slow: float = 0.0
+    pages: float = 0.0
+
+
 class Traffic:
     """Requests at a steady rate, begun when they are due whether or not earlier ones are answered."""
 
-    def __init__(self, gym: Gym, rate: float, slow: float, posts: float) -> None:
+    def __init__(self, gym: Gym, rate: float, mix: Mix) -> None:
         """Get kiosks of its own, and a first check-in of each to look at."""
-        self.rate, self.slow, self.posts = rate, slow, posts
+        self.rate, self.mix = rate, mix
         self.client = Client(gym.client.door, timeout=PATIENCE_SECONDS, connections=self._workers)
         self.report = Report()
         self.members = gym.members
@@ -110,6 +122,9 @@ class Traffic:
         while not stop.wait(max(0.0, due - time.monotonic())) and time.monotonic() < end:
             self._due.put(due)
             due += 1 / self.rate
+        # What is due and not begun is no open request.
+        while not self._due.empty():
+            self._due.get()
         for _ in workers:
             self._due.put(None)
         for worker in workers:
@@ -118,31 +133,34 @@ class Traffic:
     @property
     def _workers(self) -> int:
         """As many requests as may be open at once: the slow ones, and some."""
-        return int(self.rate * self.slow * SLOW_SECONDS) + 32
+        return int(self.rate * self.mix.slow * SLOW_SECONDS) + 32
 
     def _work(self, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311 - which request comes next is no secret
         while (due := self._due.get()) is not None:
-            number = chance.randrange(KIOSKS)
-            posts = chance.random() < self.posts
-            slow = chance.random() < self.slow
+            kind = "post" if chance.random() < self.mix.posts else "get"
+            if chance.random() < self.mix.slow:
+                kind = f"slow {kind}"
+            elif kind == "get" and chance.random() < self.mix.pages:
+                kind = "page"
             begun = time.monotonic()
             version, failure = "none", ""
             try:
-                answer = self._ask(number, posts, f"?delay={SLOW_SECONDS}" if slow else "")
+                answer = self._ask(chance.randrange(KIOSKS), kind)
                 version = answer.headers.get("X-Release", "none")
                 if answer.status not in (200, 201):
                     failure = f"{answer.status} by {version}: {answer.data[:120].decode(errors='replace')}"
             except urllib3.exceptions.HTTPError as error:
                 failure = f"cut: {type(error).__name__}: {error}"
-            kind = ("slow " if slow else "") + ("post" if posts else "get")
             self.report.add(kind, version, time.monotonic() - begun, begun - due, failure)
 
-    def _ask(self, number: int, posts: bool, query: str) -> urllib3.BaseHTTPResponse:
+    def _ask(self, number: int, kind: str) -> urllib3.BaseHTTPResponse:
         token = self.tokens[number]
-        if posts:
+        query = f"?delay={SLOW_SECONDS}" if kind.startswith("slow") else ""
+        if kind.endswith("post"):
             return self._check_in(token, uuid.uuid4(), query)
-        return self.client.request("GET", f"/v1/check-ins/{self.seen[number]}{query}", token=token)
+        path = f"/v1/check-ins/{self.seen[number]}{query}" if kind.endswith("get") else "/kiosk"
+        return self.client.request("GET", path, token=token)
 
     def _check_in(self, token: str, key: uuid.UUID, query: str = "") -> urllib3.BaseHTTPResponse:
         member = self.members[key.int % len(self.members)]
@@ -173,10 +191,11 @@ class Running:
 
 
 @contextmanager
-def traffic(path: Path, rate: float, *, slow: float = 0.0) -> Iterator[Running]:
+def traffic(path: Path, rate: float, mix: Mix = Mix()) -> Iterator[Running]:
     """Have traffic while the block runs; afterwards every request is answered and the report is complete."""
     path.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tests.releases.traffic", f"--rate={rate}", f"--slow={slow}", f"--report={path}"]
+    command = [sys.executable, "-m", "tests.releases.traffic", f"--rate={rate}", f"--report={path}"]
+    command += [f"--posts={mix.posts}", f"--slow={mix.slow}", f"--pages={mix.pages}"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "collections")])}
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     running = Running(path)
@@ -194,12 +213,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--slow", type=float, default=0.0, help=f"the part that lasts {SLOW_SECONDS} s")
     parser.add_argument("--posts", type=float, default=0.2, help="the part that checks in")
+    parser.add_argument("--pages", type=float, default=0.0, help="the part of the other GETs that needs no database")
     parser.add_argument("--report", type=Path, required=True, help="where the report is written, anew every second")
     options = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    flow = Traffic(open_gym(), options.rate, options.slow, options.posts)
+    flow = Traffic(open_gym(), options.rate, Mix(options.posts, options.slow, options.pages))
     finished = threading.Event()
 
     def tell() -> None:
