@@ -6,13 +6,15 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 LABEL_ENVIRONMENT = "gym.platform"
 LABEL_SPEC = "gym.platform.spec"
 LABEL_NETWORK = "gym.platform.network"
+# Which key a host lets in: another copy of the repository has another one.
+LABEL_KEY = "gym.platform.key"
 NESTED_ENGINE = "/var/lib/docker"
 
 
@@ -219,6 +221,25 @@ def plan(current: Current, desired: Desired) -> list[Step]:
             elif found.state not in ("running", "restarting"):
                 steps.append(Step("start", name, found.state))
     return steps
+
+
+def key_mark(public_key: bytes) -> str:
+    """Return the mark of a public key, as a host is labelled with it."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def remade_for_key(steps: Sequence[Step], current: Current, desired: Desired, public_key: bytes) -> list[Step]:
+    """Have hosts made anew that would never let us in: they know another key, or ours is gone (empty)."""
+    wanted = {desired.container(host) for host in desired.hosts}
+    mark = key_mark(public_key) if public_key else ""
+    foreign = [
+        item.name
+        for item in current.containers
+        if item.name in wanted and (not mark or item.labels.get(LABEL_KEY, mark) != mark)
+    ]
+    kept = [step for step in steps if step.name not in foreign]
+    why = "it knows another key" if mark else "its key is gone"
+    return kept + [Step(verb, name, why) for name in foreign for verb in ("remove", "create")]
 
 
 def plan_absence(current: Current, desired: Desired) -> list[Step]:

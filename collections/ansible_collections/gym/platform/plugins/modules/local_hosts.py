@@ -119,6 +119,7 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
 from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
+    LABEL_KEY,
     LABEL_NETWORK,
     LABEL_SPEC,
     Container,
@@ -131,9 +132,11 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     Step,
     endpoint,
     fingerprint,
+    key_mark,
     payload,
     plan,
     plan_absence,
+    remade_for_key,
     sentence,
 )
 
@@ -257,10 +260,10 @@ class Hosts:
     def _create(self, name: str) -> None:
         host = self._by_container[name]
         body = payload(self._desired, host, self._image)
-        body["Labels"][LABEL_SPEC] = fingerprint(self._desired, host)
+        key = (self._ssh / "id_ed25519.pub").read_bytes()
+        body["Labels"] |= {LABEL_SPEC: fingerprint(self._desired, host), LABEL_KEY: key_mark(key)}
         self._engine.call("POST", "/containers/create", {"name": name}, body)
         # Before its first start: a container that never ran is half-built, so an interruption here is repaired.
-        key = (self._ssh / "id_ed25519.pub").read_bytes()
         self._engine.call("PUT", f"/containers/{quote(name)}/archive", {"path": "/"}, authorized_key(key))
         self._start(name)
 
@@ -434,16 +437,12 @@ def sketch(before: str, steps: list[Step]) -> str:
 def present(hosts: Hosts, desired: Desired, options: dict[str, Any], check: bool) -> tuple[list[Step], bool, str]:
     """Have all hosts run; return the steps, whether anything changed, and the picture before."""
     ssh = Path(options["ssh_directory"])
-    key_missing = not (ssh / "id_ed25519").is_file()
+    key = ssh / "id_ed25519"
+    key_missing = not key.is_file()
     before = hosts.current()
-    steps = plan(before, desired)
     drawn = picture(before, desired.environment)
-    if key_missing:
-        # Hosts that know another key would never let us in.
-        containers = {item.name for item in before.containers}
-        remade = [desired.container(host) for host in desired.hosts if desired.container(host) in containers]
-        steps = [step for step in steps if step.name not in remade]
-        steps += [Step(verb, name, "its key is gone") for name in remade for verb in ("remove", "create")]
+    public_key = b"" if key_missing else key.with_suffix(".pub").read_bytes()
+    steps = remade_for_key(plan(before, desired), before, desired, public_key)
     if check:
         return steps, bool(steps) or key_missing, drawn
     if any(step.verb == "create" for step in steps) and not options["image"]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     LABEL_ENVIRONMENT,
+    LABEL_KEY,
     LABEL_NETWORK,
     LABEL_SPEC,
     Container,
@@ -18,9 +19,11 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     Port,
     Step,
     fingerprint,
+    key_mark,
     payload,
     plan,
     plan_absence,
+    remade_for_key,
     sentence,
 )
 
@@ -49,6 +52,18 @@ def with_edge(**changes: object) -> Current:
 
 def test_nothing_is_done_when_everything_runs() -> None:
     assert plan(COMPLETE, DESIRED) == []
+
+
+def test_hosts_that_know_another_key_are_made_anew() -> None:
+    def remade(public_key: bytes, known: bytes | None) -> list[tuple[str, str]]:
+        labels = running(EDGE).labels | ({LABEL_KEY: key_mark(known)} if known else {})
+        current = with_edge(labels=labels)
+        return [(step.verb, step.name) for step in remade_for_key(plan(current, DESIRED), current, DESIRED, public_key)]
+
+    assert remade(b"ours", b"ours") == []
+    assert remade(b"ours", b"that of another copy") == [("remove", "gym-edge-1"), ("create", "gym-edge-1")]
+    assert remade(b"ours", None) == [], "a host from before labels told the key"
+    assert [name for _, name in remade(b"", b"ours")] == ["gym-edge-1"] * 2 + ["gym-app-1"] * 2, "ours is gone"
 
 
 def test_everything_is_made_on_an_empty_engine() -> None:
