@@ -41,6 +41,17 @@ HASTE = json.dumps(
         }
     }
 )
+# A small share for long: what counts is how many requests a bad version gets, not how soon it is seen.
+PATIENCE = json.dumps(
+    {
+        "release": {
+            "shares": [10, 50, 100],
+            "judge": {"seconds": 90, "inconclusive": "hold"},
+            "bake_seconds": 2,
+            "smoke": [],
+        }
+    }
+)
 # What a release says when it has taken a step.
 STEPS = ["  expand", "  prove old", "  start", "  smoke test", " 10 %", " 50 %", " 100 %", "  bake", "  contract"]
 
@@ -143,7 +154,7 @@ def test_ten_bad_releases_take_themselves_back_in_time(
     needed, back = [], []
     with traffic(tmp_path / "traffic.json", LIGHT_RATE) as running:
         for _ in range(10):
-            outcome = release(make("bad", FAULT_ERROR_RATE=rate))
+            outcome = release(make("bad", FAULT_ERROR_RATE=rate), "-e", PATIENCE)
             assert outcome.status == ROLLED_BACK, outcome.sentence
             judged = [judgement for judgement in outcome.story["judgements"] if "new" in judgement]
             needed.append(sum(judgement["new"]["requests"] for judgement in judged))
