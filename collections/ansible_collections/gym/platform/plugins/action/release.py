@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import os
 import socket
@@ -59,10 +60,10 @@ def started(process: int) -> str | None:
         return None
 
 
-def this_run() -> Lock:
+def this_run(variables: Mapping[str, Any]) -> Lock:
     """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
     host, process = socket.gethostname(), os.getppid()
-    person = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
+    person = variables.get("awx_user_name") or os.environ.get("SUDO_USER") or getpass.getuser()
     return Lock(
         f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), ""
     )
@@ -87,6 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _, options = self.validate_argument_spec(
             argument_spec=ARGUMENTS, mutually_exclusive=[list(TARGETS)], required_one_of=[list(TARGETS)]
         )
+        self._variables = task_vars or {}
         end_with_parent()
         try:
             return self._act(options)
@@ -97,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         (target,) = (name for name in TARGETS if options[name])
         module = importlib.import_module(f"{MODULE_UTILS}.release_{target}")
         driver, store = module.connect(options[target], HostCalls(self))
-        mine = this_run()
+        mine = this_run(self._variables)
         held = Held(store, mine, LEASE + timedelta(seconds=driver.longest_seconds), lambda: datetime.now(UTC))
         if state := {"read": self._read, "run": self._run, "absent": self._absent}.get(options["state"]):
             return state(options, driver, held)
