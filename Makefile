@@ -151,6 +151,7 @@ golden: $(VENV) ## write the exported inventories, the rendered stacks and manif
 	python tests/inventories/golden.py
 	python -m tests.stacks.golden
 	python -m tests.kubernetes.golden
+	python -m tests.ecs.golden
 
 readmes: $(VENV) ## write the tables of options in the roles' READMEs
 	python -m ansible_collections.gym.platform.plugins.module_utils.options_table roles

@@ -1,11 +1,11 @@
 """Every bad value is one sentence that names its variable."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from gym_api.settings import DatabaseSettings, FaultSettings, Reader, Settings, SettingsError, Use
@@ -88,47 +88,40 @@ def test_a_bad_value_is_named(name: str, value: str, sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
-STACKS = Path(__file__).parents[4] / "tests/stacks/golden"
-
-
-class Template(yaml.SafeLoader):
-    """A CloudFormation template; what a function would return is a word."""
-
-
-Template.add_multi_constructor("!", lambda *_: "resolved")
+# What a release registers on ECS.
+TASKS = Path(__file__).parents[4] / "tests/ecs/golden"
 
 
 def containers() -> list[tuple[str, dict[str, Any]]]:
-    """Return every container of the golden stacks that ECS runs."""
+    """Return every container that ECS runs, by its environment and name."""
     return [
-        (f"{path.parent.name}/{container['Name']}", container)
-        for path in sorted(STACKS.glob("*/compute.yml"))
-        for resource in yaml.load(path.read_text(), Template)["Resources"].values()  # noqa: S506 - a SafeLoader
-        if resource["Type"] == "AWS::ECS::TaskDefinition"
-        for container in resource["Properties"]["ContainerDefinitions"]
+        (f"{path.stem}/{container['name']}", container)
+        for path in sorted(TASKS.glob("*.json"))
+        for definition in json.loads(path.read_text()).values()
+        for container in definition["containerDefinitions"]
     ]
 
 
-def test_there_are_stacks_to_read() -> None:
+def test_there_are_tasks_to_read() -> None:
     assert {name.split("/")[0] for name, _ in containers()} >= {"staging", "production"}
 
 
 @pytest.mark.parametrize("container", [pytest.param(container, id=name) for name, container in containers()])
 def test_what_ecs_gives_a_container_is_understood(container: dict[str, Any]) -> None:
-    environment = {entry["Name"]: entry["Value"] for entry in container.get("Environment", [])}
-    environment |= {entry["Name"]: "s" * 40 for entry in container.get("Secrets", [])}
+    environment = {entry["name"]: entry["value"] for entry in container["environment"]}
+    environment |= {entry["name"]: "s" * 40 for entry in container["secrets"]}
     database = DatabaseSettings.parse(Reader(environment))
     assert conninfo_to_dict(database.writer_url) == {
-        "host": "resolved",
+        "host": "DatabaseShard1WriterAddress",
         "port": "5432",
         "dbname": "gym",
         "user": "gym_app",
         "password": "s" * 40,
         "sslmode": "require",
     }
-    if container["Command"] != ["report"]:
+    if container["command"] != ["report"]:
         settings = Settings.parse(environment)
-        assert settings.redis.address == ("resolved", 6379)
+        assert settings.redis.address == ("CacheAddress", 6379)
         assert settings.redis.tls
         assert settings.redis.users[Use.RATE_LIMIT].username == "rate_limit"
         assert settings.queue.endpoint_url is None
