@@ -18,7 +18,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_dossier impor
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
-from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_colour
+from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_release
 from ansible_collections.gym.platform.plugins.module_utils.release_run import (
     EXIT_STATUS,
     Procedure,
@@ -132,7 +132,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _result(self, story: Story, options: Mapping[str, Any], target: str) -> dict[str, Any]:
         told = story.as_dict()
-        planned = [str(step) for step in (*story.plan.back, *story.plan.steps)]
+        planned = told["plan"]
         result: dict[str, Any] = {
             "changed": bool(planned),
             "msg": story.sentence,
@@ -160,9 +160,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {"changed": False, "document": document.plain(), "msg": "\n".join(ledger(document))}
 
     def _run(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
-        observed = driver.observe(None)
-        colour = live_colour(observed)
-        live = observed.colours[colour].release if colour else None
+        live = live_release(driver.observe(None))
         if live is None:
             raise DriverError("nothing is released yet, so there is no image to run in: run playbooks/deploy.yml")
         if self._task.check_mode:

@@ -81,8 +81,6 @@ class DockerDriver:
         self._target, self._call = target, call
         self._web = [service for service in target.services if service["kind"] == "web"]
         self._first = next(iter(target.hosts))
-        # What ran when it was looked at last, by host.
-        self._seen: dict[str, list[dict[str, Any]]] = {host: [] for host in target.hosts}
 
     @property
     def longest_seconds(self) -> float:
@@ -107,37 +105,21 @@ class DockerDriver:
                 *(Call(edge, "haproxy_map", {"path": COLOURS_MAP}, check_mode=True) for edge in edges),
             ]
         )
-        self._seen = {host: answer["containers"] for host, answer in zip(hosts, answers, strict=False)}
+        seen = {host: answer["containers"] for host, answer in zip(hosts, answers, strict=False)}
         maps = [answer["entries"] for answer in answers[len(hosts) :]]
         shares = {int(entries.get(service["name"], 0)) for entries in maps for service in self._web}
         return Observation(
-            colours={colour: self._colour(colour, wanted) for colour in COLOURS},
+            colours={colour: self._colour(colour, wanted, seen) for colour in COLOURS},
             share=shares.pop() if len(shares) == 1 else None,
-            jobs=self._colour("", wanted).standing,
+            jobs=self._colour("", wanted, seen).standing,
         )
 
     def start(self, colour: str, release: Release) -> None:
         """Start the containers on all machines at once, and wait until the front door finds them ready."""
-        wanted = self._wanted(colour, release)
-        surplus = {
-            host: [item["name"] for item in self._of(colour, host) if item["name"] not in names(wanted[host])]
-            for host in self._target.hosts
-        }
-        self._ask([self._containers(host, present=wanted[host], absent=surplus[host]) for host in self._target.hosts])
-        self._ask(
-            [
-                Call(
-                    edge,
-                    "haproxy_servers",
-                    {
-                        "backends": self._backends(colour),
-                        "until": "up",
-                        "timeout": self._target.ready_timeout_seconds,
-                    },
-                )
-                for edge in self._target.edges
-            ]
-        )
+        wanted, there = self._wanted(colour, release), self._look()
+        surplus = {host: names(of(colour, items)) - names(wanted[host]) for host, items in there.items()}
+        self._ask([self._containers(host, present=wanted[host], absent=sorted(surplus[host])) for host in there])
+        self._ask(self._servers(colour, "up", self._target.ready_timeout_seconds))
 
     def shift(self, share: int) -> None:
         """Write the share into the map of every front door: in its memory and in its file."""
@@ -146,28 +128,16 @@ class DockerDriver:
 
     def stop(self, colour: str, stays: Release | None) -> None:
         """Drain the colour's open requests, stop its containers, and renew the jobs."""
-        absent = {host: names(self._of(colour, host)) for host in self._target.hosts}
+        # Asked anew: what failed to start told nothing of itself, and has to go as well.
+        there = self._look()
+        absent = {host: names(of(colour, items)) for host, items in there.items()}
         if any(absent.values()):
             # What outlives the drain gets the stop timeout on top: a service finishes its requests on SIGTERM.
-            self._call(
-                [
-                    Call(
-                        edge,
-                        "haproxy_servers",
-                        {
-                            "backends": self._backends(colour),
-                            "until": "drained",
-                            "timeout": self._target.drain_timeout_seconds,
-                        },
-                    )
-                    for edge in self._target.edges
-                ]
-            )
-        jobs = self._wanted("", stays) if stays else {host: [] for host in self._target.hosts}
+            self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds))
+        jobs = self._wanted("", stays) if stays else {host: [] for host in there}
         if stays:
-            for host in self._target.hosts:
-                absent[host] += [name for name in names(self._of("", host)) if name not in names(jobs[host])]
-        self._ask([self._containers(host, present=jobs[host], absent=absent[host]) for host in self._target.hosts])
+            absent = {host: absent[host] | (names(of("", items)) - names(jobs[host])) for host, items in there.items()}
+        self._ask([self._containers(host, present=jobs[host], absent=sorted(absent[host])) for host in there])
 
     def address(self, colour: str) -> Preview:
         """Return the preview address of the front doors."""
@@ -202,11 +172,19 @@ class DockerDriver:
         seen = (problem(call, answer) for call, answer in zip(calls, answers, strict=True))
         if problems := [text for text in seen if text]:
             raise DriverError("; ".join(problems))
-        # What a machine has now is what the next step starts from.
-        for call, answer in zip(calls, answers, strict=True):
-            if "containers" in answer:
-                self._seen[call.host] = answer["containers"]
         return answers
+
+    def _look(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the containers of all machines."""
+        hosts = list(self._target.hosts)
+        answers = self._ask([self._containers(host) for host in hosts])
+        return {host: answer["containers"] for host, answer in zip(hosts, answers, strict=True)}
+
+    def _servers(self, colour: str, until: str, seconds: int) -> list[Call]:
+        """Return the calls that wait on every front door until the colour's servers are up or drained."""
+        backends = [f"{service['name']}_{colour}" for service in self._web]
+        waiting = {"backends": backends, "until": until, "timeout": seconds}
+        return [Call(edge, "haproxy_servers", waiting) for edge in self._target.edges]
 
     def _wish(self, release: Release) -> Wish:
         target = self._target
@@ -227,18 +205,12 @@ class DockerDriver:
     def _wanted(self, colour: str, release: Release) -> dict[str, list[dict[str, Any]]]:
         return wanted_instances(self._target.services, self._target.hosts, colour, self._wish(release))
 
-    def _of(self, colour: str, host: str) -> list[dict[str, Any]]:
-        return [item for item in self._seen[host] if item["colour"] == colour]
-
-    def _colour(self, colour: str, wanted: Release | None) -> Colour:
-        observed = {host: self._of(colour, host) for host in self._target.hosts}
+    def _colour(self, colour: str, wanted: Release | None, seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Colour:
+        observed = {host: of(colour, items) for host, items in seen.items()}
         found = next((item for items in observed.values() for item in items), None)
         release = Release(found["version"], found["digest"], found["release"]) if found else None
         needed = self._wanted(colour, wanted) if wanted else {}
         return Colour(standing(needed, observed, wanted.configuration if wanted else ""), release)
-
-    def _backends(self, colour: str) -> list[str]:
-        return [f"{service['name']}_{colour}" for service in self._web]
 
 
 @dataclass(frozen=True)
@@ -298,9 +270,14 @@ def connect(options: Mapping[str, Any], call: Caller) -> tuple[DockerDriver, Doc
     return DockerDriver(target, call), DockerStore(target.edges[0], call)
 
 
-def names(items: Iterable[Mapping[str, Any]]) -> list[str]:
+def of(colour: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the containers of a colour."""
+    return [item for item in items if item["colour"] == colour]
+
+
+def names(items: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the names of containers."""
-    return [item["name"] for item in items]
+    return {item["name"] for item in items}
 
 
 def problem(call: Call, answer: Mapping[str, Any]) -> str:

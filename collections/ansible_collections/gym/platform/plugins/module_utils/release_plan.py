@@ -132,6 +132,12 @@ def live_colour(observed: Observation) -> str:
     return ""
 
 
+def live_release(observed: Observation) -> Release | None:
+    """Return the release that serves, None where nothing stands."""
+    live = live_colour(observed)
+    return observed.colours[live].release if live else None
+
+
 def way_back(live: str, target: str) -> tuple[Step, ...]:
     """Return the steps from any point before the contract to what was before."""
     retire = Step(Action.RETIRE, target)

@@ -20,7 +20,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_plan import (
     Plan,
     Stage,
     Step,
-    live_colour,
+    live_release,
     plan,
     share_of_green,
     way_back,
@@ -202,9 +202,7 @@ class Run:
                 f"version {document.pending.release.version} is live, but its release was interrupted near its end:"
                 f" finish it first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
             )
-        observed = self._driver.observe(None)
-        colour = live_colour(observed)
-        live = observed.colours[colour].release if colour else None
+        live = live_release(self._driver.observe(None))
         entry = release_store.before(document, live)
         if entry is None or entry.previous is None:
             raise StoreError(

@@ -72,7 +72,7 @@ class World(Protocol):
         """Return the per cents of requests that go to green, one for each part of the front door that differs."""
 
     def versions(self) -> dict[str, set[str]]:
-        """Return the versions of what runs, by colour; colours with nothing are left out."""
+        """Return the versions of what stands, by colour, whether or not it runs; colours with nothing are left out."""
 
     def job_version(self) -> str:
         """Return the version of the scheduled job, empty before the first release."""
@@ -126,7 +126,7 @@ class DockerWorld:
         found: dict[str, set[str]] = {}
         for items in self.containers.values():
             for item in items.values():
-                if item["colour"] and item["running"]:
+                if item["colour"]:
                     found.setdefault(item["colour"], set()).add(item["version"])
         return found
 
