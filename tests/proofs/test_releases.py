@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,18 @@ RELEASE_SECONDS, SWITCH_SECONDS, BACK_SECONDS = 60.0, 5.0, 10.0
 ROLLED_BACK, FAILED = 3, 2
 # No playbook of these tests takes longer.
 AT_MOST_SECONDS = 300.0
+
+
+def declared(seconds: int, inconclusive: str, smoke: Sequence[Mapping[str, str]] = ()) -> str:
+    """Return the noun `release`, otherwise than the inventory has it."""
+    judge = {"seconds": seconds, "inconclusive": inconclusive}
+    return json.dumps({"release": {"shares": [10, 50, 100], "judge": judge, "bake_seconds": 2, "smoke": list(smoke)}})
+
+
 # Shorter than the inventory's: what is measured is the procedure, not the patience.
-HASTE = json.dumps(
-    {
-        "release": {
-            "shares": [10, 50, 100],
-            "judge": {"seconds": 4, "inconclusive": "promote"},
-            "bake_seconds": 2,
-            "smoke": [],
-        }
-    }
-)
+HASTE = declared(4, "promote")
 # A small share for long: what counts is how many requests a bad version gets, not how soon it is seen.
-PATIENCE = json.dumps(
-    {
-        "release": {
-            "shares": [10, 50, 100],
-            "judge": {"seconds": 90, "inconclusive": "hold"},
-            "bake_seconds": 2,
-            "smoke": [],
-        }
-    }
-)
+PATIENCE = declared(90, "hold")
 # What a release says when it has taken a step.
 STEPS = ["  expand", "  prove old", "  start", "  smoke test", " 10 %", " 50 %", " 100 %", "  bake", "  contract"]
 
@@ -119,7 +109,7 @@ def interfere(command: list[str], log: Path, moment: str, act: Act) -> Done:
 
 
 def restart_front_door(process: subprocess.Popen[str]) -> None:
-    """Have HAProxy begin anew: what its processes had in memory is gone, its map file is not."""
+    """Have a new HAProxy take over: it reads the shares from the map file, and the old one sees its connections out."""
     before = on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map")
     on_host("edge-1", "systemctl", "reload", "haproxy.service")
     assert on_host("edge-1", "cat", "/etc/haproxy/maps/colours.map") == before
@@ -188,9 +178,8 @@ def test_a_version_that_cannot_serve_is_never_noticed(
 
 @pytest.mark.usefixtures("load")
 def test_a_smoke_test_that_fails_lets_nothing_in(good: str, make: Make) -> None:
-    wanted = json.loads(HASTE)
-    wanted["release"]["smoke"] = [{"service": "gym-api", "path": "/kiosk", "contains": "a word that is not there"}]
-    outcome = release(make("unsmoked"), "-e", json.dumps(wanted))
+    smoke = {"service": "gym-api", "path": "/kiosk", "contains": "a word that is not there"}
+    outcome = release(make("unsmoked"), "-e", declared(4, "promote", [smoke]))
     assert outcome.status == FAILED
     assert "wanted: a text with 'a word that is not there'" in outcome.sentence
     assert serving() == good
