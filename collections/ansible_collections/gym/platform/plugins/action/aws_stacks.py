@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 try:
     from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift, aws_templates, stack_plan
@@ -21,8 +21,6 @@ try:
 except ImportError as error:
     raise AnsibleActionFail(f"gym.platform.aws_stacks needs boto3 where ansible-playbook runs: {error}.") from error
 
-# A line of progress of our callback may stand where the text begins.
-ERASE_LINE = "\r\x1b[2K"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["read", "planned", "applied", "drift", "absent"], "default": "applied"},
     "directory": {"type": "path"},
@@ -91,7 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             timeout=options["timeout"],
         )
         client = clients(options["endpoint_url"], options["workers"])
-        stacks = Stacks(settings, client, declared, options["stacks"] if declared else (), self._say)
+        stacks = Stacks(settings, client, declared, options["stacks"] if declared else (), say)
         if state == "drift":
             found = stacks.drift()
             return {**found, "changed": False, "outputs": stacks.outputs(), "text": aws_stack_drift.rendered(found)}
@@ -125,6 +123,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if outcome.failed:
             result |= {"failed": True, "msg": outcome.complaint()}
         return result
-
-    def _say(self, text: str) -> None:
-        self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)

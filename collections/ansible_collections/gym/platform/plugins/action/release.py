@@ -6,7 +6,6 @@ import getpass
 import importlib
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,12 +28,11 @@ from ansible_collections.gym.platform.plugins.module_utils.release_run import (
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
+from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 # What a target needs is only imported where there is such a target: release_<target>.py with its function connect.
 TARGETS = ("docker", "ecs", "kubernetes")
 MODULE_UTILS = "ansible_collections.gym.platform.plugins.module_utils"
-# A line of progress of our callback may stand where the text begins.
-ERASE_LINE = "\r\x1b[2K"
 # A run that is alive renews its lock before each step, so this is on top of the longest one.
 LEASE = timedelta(minutes=1)
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -116,7 +114,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             mine=mine,
             now=lambda: datetime.now(UTC),
             alive=alive,
-            say=self._say,
+            say=say,
         )
         only_plan = bool(self._task.check_mode)
         if options["state"] == "released":
@@ -167,6 +165,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"changed": True, "output": ""}
         said = driver.run("command", options["argv"], live)
         return {"changed": changed(said), "output": said}
-
-    def _say(self, text: str) -> None:
-        self._display.display((ERASE_LINE if sys.stdout.isatty() else "") + text)

@@ -26,8 +26,8 @@ from typing import Any
 
 from ansible import constants as C  # noqa: N812 - Ansible's own name for it
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.gym.platform.plugins.plugin_utils.terminal import ERASE_LINE
 
-ERASE_LINE = "\r\x1b[2K"
 MESSAGES = ("debug", "ansible.builtin.debug")
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 # HAProxy ends a session when a command takes longer than its own `stats timeout`; this is for a process that hangs.
 ANSWER_TIMEOUT_SECONDS = 10
@@ -146,27 +143,6 @@ def bad_entries(entries: Mapping[str, str]) -> list[str]:
         for key, value in entries.items()
         if not key or not value or key.startswith("#") or any(c.isspace() or c in ";\\" for c in key + value)
     ]
-
-
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file so that a power cut leaves the old one or the new one."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def unmet(servers: list[Server], backends: list[str], until: str) -> str:

@@ -6,19 +6,18 @@ password that opens it, or the password comes from the file that ``ANSIBLE_VAULT
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import difflib
 import os
 import secrets
 import string
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import yaml
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 
 PASSWORD_VARIABLE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 # 32 characters of 62: 190 bits, above the 128 of NIST SP 800-57 part 1, and safe in URLs, SQL and INI files.
@@ -144,9 +143,9 @@ class SecretStore:
                     f"{self.file} exists, but the password that opens it is not in {self.password_file}. Restore it, "
                     f"or name its file in {PASSWORD_VARIABLE}."
                 )
-            _write_private(self.password_file, generate_password()[""] + "\n")
+            write_atomically(self.password_file, generate_password()[""] + "\n", mode=0o600)
         clear = yaml.safe_dump(dict(sorted(values.items())))
-        _write_private(self.file, _vault(self._password()).encrypt(clear).decode())
+        write_atomically(self.file, _vault(self._password()).encrypt(clear).decode(), mode=0o600)
 
     def _password(self) -> bytes:
         try:
@@ -166,17 +165,3 @@ def _vault(password: bytes) -> VaultLib:
 def _decrypt(text: str, password: bytes) -> dict[str, str]:
     """Open a store once in a process: every variable that names a secret asks for it."""
     return dict(yaml.safe_load(_vault(password).decrypt(text)) or {})
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise

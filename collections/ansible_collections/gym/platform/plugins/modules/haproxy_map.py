@@ -66,6 +66,7 @@ running:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
     HaproxyError,
     MapUnknownError,
@@ -75,7 +76,6 @@ from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime impor
     parse_map,
     render_map,
     wanted_map,
-    write_atomically,
 )
 
 

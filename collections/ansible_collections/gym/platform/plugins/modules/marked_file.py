@@ -60,7 +60,7 @@ import hashlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import write_atomically
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 
 
 def mark_of(content: bytes | None) -> str:
