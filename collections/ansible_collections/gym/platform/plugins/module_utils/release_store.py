@@ -84,17 +84,23 @@ def _release(plain: dict[str, str] | None) -> Release | None:
     return Release(**plain) if plain else None
 
 
+def _pending(plain: dict[str, Any] | None) -> Pending | None:
+    if not plain:
+        return None
+    # An earlier version of this kept no `previous`.
+    parts = {"release": Release(**plain["release"]), "previous": _release(plain.get("previous"))}
+    return Pending(**{**plain, **parts, "stage": Stage(plain["stage"])})
+
+
 def parse(text: str) -> Document:
     """Read a document. Raises StoreError for one that this version did not write."""
     if not text.strip():
         return Document()
     try:
         plain: dict[str, Any] = json.loads(text)
-        pending = plain["pending"]
         return Document(
             lock=Lock(**plain["lock"]) if plain["lock"] else None,
-            pending=pending
-            and Pending(Release(**pending["release"]), pending["target"], pending["live"], Stage(pending["stage"])),
+            pending=_pending(plain["pending"]),
             entries=tuple(
                 Entry(**{**entry, "release": Release(**entry["release"]), "previous": _release(entry["previous"])})
                 for entry in plain["entries"]
@@ -161,8 +167,12 @@ def ledger(document: Document) -> list[str]:
     return lines
 
 
-def undo(document: Document, entry: Entry, undone: Entry) -> Document:
+def undo(document: Document, entry: Entry) -> Document:
     """Write a rollback into the ledger: what it undid is void, and before it is what was before that."""
+    undone = before(document, entry.previous)
+    if undone is None:
+        # The document is younger than what was undone.
+        return finish(document, entry)
     older = before(replace(document, entries=document.entries[: document.entries.index(undone)]), entry.release)
     void = {**document.void, void_key(undone.release, undone.previous): entry.time}
     return finish(replace(document, void=void), replace(entry, previous=older.previous if older else None))
