@@ -1,15 +1,22 @@
-"""HAProxy's runtime API: ask over the stats socket, read its tables, and keep a map file and the running map alike."""
+"""HAProxy's runtime API: ask its processes through their master, read their tables, keep map file and maps alike."""
 
 from __future__ import annotations
 
 import csv
 import io
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-# HAProxy ends a session when a command takes longer than its own `stats timeout`; this is for a process that hangs.
+# Where the master listens, as the unit of the role haproxy starts it.
+MASTER_SOCKET = "/run/haproxy-master.sock"
+# The process that takes new connections, as the master calls it.
+CURRENT = "@1"
+# For a process that hangs, and for a master that reloads: it does not listen until the new configuration is read.
 ANSWER_TIMEOUT_SECONDS = 10
+RETRY_SECONDS = 0.1
 
 
 class HaproxyError(Exception):
@@ -17,7 +24,11 @@ class HaproxyError(Exception):
 
 
 class NotRunningError(HaproxyError):
-    """Nobody listens on the stats socket."""
+    """Nobody listens on the master's socket."""
+
+
+class GoneError(HaproxyError):
+    """An older process has seen its last connection out."""
 
 
 class MapUnknownError(HaproxyError):
@@ -43,27 +54,44 @@ class Server:
 
 
 class Runtime:
-    """The stats socket of one HAProxy process, one connection a command."""
+    """One process of HAProxy, asked through its master; the one that takes new connections, if nothing else is said.
 
-    def __init__(self, path: str) -> None:
-        """Remember the path; nothing is opened yet."""
-        self.path = path
+    After a reload the older processes see their connections out. On each that is idle they answer one more request, by
+    their own copy of a map, and by what they knew of the servers: they read no file and check no server any more.
+    """
+
+    def __init__(self, path: str = MASTER_SOCKET, process: str = CURRENT) -> None:
+        """Remember the master's socket and its name for the process; nothing is opened yet."""
+        self.path, self.process = path, process
 
     def ask(self, command: str) -> str:
         """Send one command and return the whole answer."""
-        answer = bytearray()
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_TIMEOUT_SECONDS)
-                connection.connect(self.path)
-                connection.sendall(command.encode() + b"\n")
-                while block := connection.recv(65536):
-                    answer += block
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"no HAProxy listens on {self.path}") from error
-        except OSError as error:
-            raise HaproxyError(f"HAProxy did not answer {command!r} on {self.path}: {error}") from error
-        return answer.decode()
+        answer = ask_master(self.path, f"{self.process} {command}")
+        if answer.startswith("Can't find the target"):
+            kind = NotRunningError if self.process == CURRENT else GoneError
+            raise kind(f"HAProxy has no process {self.process} any more")
+        return answer
+
+    def older(self) -> list[Runtime]:
+        """Return the processes that a reload has left with open connections."""
+        return [Runtime(self.path, f"@!{number}") for number in parse_older(ask_master(self.path, "show proc"))]
+
+    def maps(self, path: str) -> list[tuple[Runtime, dict[str, str]]]:
+        """Return the map of each process that decides by it, this one's first."""
+        found = [(self, self.read_map(path))]
+        for process in self.older():
+            with suppress(GoneError, MapUnknownError):
+                found.append((process, process.read_map(path)))
+        return found
+
+    def write_maps(self, path: str, wanted: Mapping[str, str]) -> None:
+        """Bring the map to the wanted state in each process that decides by it.
+
+        The file has to be written before: a process that the master does not know yet reads that one.
+        """
+        for process, entries in self.maps(path):
+            with suppress(GoneError):
+                process.write_map(path, entries, wanted)
 
     def read_map(self, path: str) -> dict[str, str]:
         """Return the running map: what requests are decided by at this moment."""
@@ -93,6 +121,47 @@ class Runtime:
     def servers(self) -> list[Server]:
         """Return every server of every backend."""
         return parse_servers(self.ask("show stat -1 4 -1"))
+
+
+def ask_master(path: str, command: str) -> str:
+    """Send one command to the master and return the whole answer, over a connection of its own.
+
+    A command that a reload has cut off is sent again.
+    """
+    end = time.monotonic() + ANSWER_TIMEOUT_SECONDS
+    while True:
+        answer = bytearray()
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+                connection.connect(path)
+                connection.sendall(command.encode() + b"\n")
+                # The master waits for more commands until it hears that there are none.
+                connection.shutdown(socket.SHUT_WR)
+                while block := connection.recv(65536):
+                    answer += block
+        except FileNotFoundError as error:
+            raise NotRunningError(f"no HAProxy listens on {path}") from error
+        except ConnectionError as error:
+            if time.monotonic() > end:
+                raise NotRunningError(f"no HAProxy listens on {path}") from error
+        except OSError as error:
+            raise HaproxyError(f"HAProxy did not answer {command!r} on {path}: {error}") from error
+        # Each answer ends with an empty line, so that nothing at all is no answer.
+        if answer:
+            return answer.decode()
+        if time.monotonic() > end:
+            raise HaproxyError(f"HAProxy did not answer {command!r} on {path}")
+        time.sleep(RETRY_SECONDS)
+
+
+def parse_older(table: str) -> list[str]:
+    """Read the numbers of the older processes out of the master's `show proc`."""
+    if "# workers" not in table:
+        raise HaproxyError(f"'show proc' did not answer a table but {table[:80]!r}")
+    _, _, rest = table.partition("# old workers\n")
+    section, _, _ = rest.partition("#")
+    return [line.split()[0] for line in section.splitlines() if line.strip()]
 
 
 def parse_servers(table: str) -> list[Server]:
@@ -145,8 +214,12 @@ def bad_entries(entries: Mapping[str, str]) -> list[str]:
     ]
 
 
-def unmet(servers: list[Server], backends: list[str], until: str) -> str:
-    """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does."""
+def unmet(servers: list[Server], backends: list[str], until: str, older: Sequence[Runtime] = ()) -> str:
+    """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does.
+
+    While there is an older process nothing is drained: it may take another backend for down that came up after the
+    reload, and send its requests here whatever its map says.
+    """
     problems = []
     for backend in backends:
         members = [server for server in servers if server.backend == backend]
@@ -157,4 +230,6 @@ def unmet(servers: list[Server], backends: list[str], until: str) -> str:
                 problems.append(f"{backend}/{server.name} is {server.status} ({server.check} {server.last_check})")
             if until == "drained" and (requests := server.open_requests + server.queued_requests):
                 problems.append(f"{backend}/{server.name} still has {requests} open or queued requests")
+    if backends and until == "drained" and older:
+        problems.append(f"{len(older)} older HAProxy process(es) still see connections out that a reload has left")
     return "; ".join(problems)
