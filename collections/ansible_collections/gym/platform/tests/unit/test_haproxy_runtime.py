@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gym.platform.plugins.module_utils import haproxy_runtime
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
     GoneError,
     HaproxyError,
@@ -205,13 +206,12 @@ def test_a_process_that_begins_while_the_file_is_written_is_told_as_well(
     place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(place, capsys, entries={"api": 50})
-    write = haproxy_map.write_atomically
 
     def reload_meanwhile(path: Path, text: str) -> None:
         # It has read the file as it was before.
         haproxy.older = {"77": haproxy.entries}
         haproxy.entries = {"api": "50"}
-        write(path, text)
+        write_atomically(path, text)
 
     monkeypatch.setattr(haproxy_map, "write_atomically", reload_meanwhile)
     run(place, capsys, entries={"api": 100})
