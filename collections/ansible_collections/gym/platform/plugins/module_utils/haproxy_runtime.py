@@ -1,4 +1,4 @@
-"""HAProxy's runtime API: ask its processes through their master, read their tables, keep map file and maps alike."""
+"""HAProxy's runtime API: ask through its master, read its tables, and keep a map file and the running map alike."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import io
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 # Where the master listens, as the unit of the role haproxy starts it.
 MASTER_SOCKET = "/run/haproxy-master.sock"
-# The process that takes new connections, as the master calls it.
-CURRENT = "@1"
 # For a process that hangs, and for a master that reloads: it does not listen until the new configuration is read.
 ANSWER_TIMEOUT_SECONDS = 10
 RETRY_SECONDS = 0.1
@@ -25,10 +22,6 @@ class HaproxyError(Exception):
 
 class NotRunningError(HaproxyError):
     """Nobody listens on the master's socket."""
-
-
-class GoneError(HaproxyError):
-    """An older process has seen its last connection out."""
 
 
 class MapUnknownError(HaproxyError):
@@ -54,44 +47,27 @@ class Server:
 
 
 class Runtime:
-    """One process of HAProxy, asked through its master; the one that takes new connections, if nothing else is said.
+    """The process of HAProxy that takes new connections, asked through its master.
 
-    After a reload the older processes see their connections out. On each that is idle they answer one more request, by
-    their own copy of a map, and by what they knew of the servers: they read no file and check no server any more.
+    The stats socket would not do: while HAProxy reloads it leads to the process that is about to be replaced.
     """
 
-    def __init__(self, path: str = MASTER_SOCKET, process: str = CURRENT) -> None:
-        """Remember the master's socket and its name for the process; nothing is opened yet."""
-        self.path, self.process = path, process
+    def __init__(self, path: str = MASTER_SOCKET) -> None:
+        """Remember the master's socket; nothing is opened yet."""
+        self.path = path
 
     def ask(self, command: str) -> str:
         """Send one command and return the whole answer."""
-        answer = ask_master(self.path, f"{self.process} {command}")
-        if answer.startswith("Can't find the target"):
-            kind = NotRunningError if self.process == CURRENT else GoneError
-            raise kind(f"HAProxy has no process {self.process} any more")
-        return answer
+        # `@1` is the master's name for that process.
+        return ask_master(self.path, f"@1 {command}")
 
-    def older(self) -> list[Runtime]:
-        """Return the processes that a reload has left with open connections."""
-        return [Runtime(self.path, f"@!{number}") for number in parse_older(ask_master(self.path, "show proc"))]
+    def older(self) -> list[int]:
+        """Return the process numbers of those that a reload has left with open connections.
 
-    def maps(self, path: str) -> list[tuple[Runtime, dict[str, str]]]:
-        """Return the map of each process that decides by it, this one's first."""
-        found = [(self, self.read_map(path))]
-        for process in self.older():
-            with suppress(GoneError, MapUnknownError):
-                found.append((process, process.read_map(path)))
-        return found
-
-    def write_maps(self, path: str, wanted: Mapping[str, str]) -> None:
-        """Bring the map to the wanted state in each process that decides by it.
-
-        The file has to be written before: a process that the master does not know yet reads that one.
+        On each idle connection such a process answers one more request. It decides by its own copy of the map and by
+        what it knew of the servers: it reads no file and checks no server any more.
         """
-        for process, entries in self.maps(path):
-            with suppress(GoneError):
-                process.write_map(path, entries, wanted)
+        return parse_older(ask_master(self.path, "show proc"))
 
     def read_map(self, path: str) -> dict[str, str]:
         """Return the running map: what requests are decided by at this moment."""
@@ -155,13 +131,13 @@ def ask_master(path: str, command: str) -> str:
         time.sleep(RETRY_SECONDS)
 
 
-def parse_older(table: str) -> list[str]:
+def parse_older(table: str) -> list[int]:
     """Read the numbers of the older processes out of the master's `show proc`."""
     if "# workers" not in table:
         raise HaproxyError(f"'show proc' did not answer a table but {table[:80]!r}")
     _, _, rest = table.partition("# old workers\n")
     section, _, _ = rest.partition("#")
-    return [line.split()[0] for line in section.splitlines() if line.strip()]
+    return [int(line.split()[0]) for line in section.splitlines() if line.strip()]
 
 
 def parse_servers(table: str) -> list[Server]:
@@ -214,11 +190,10 @@ def bad_entries(entries: Mapping[str, str]) -> list[str]:
     ]
 
 
-def unmet(servers: list[Server], backends: list[str], until: str, older: Sequence[Runtime] = ()) -> str:
+def unmet(servers: list[Server], backends: list[str], until: str, older: Sequence[int] = ()) -> str:
     """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does.
 
-    While there is an older process nothing is drained: it may take another backend for down that came up after the
-    reload, and send its requests here whatever its map says.
+    Nothing is drained while there are older processes: they send requests wherever they did before the reload.
     """
     problems = []
     for backend in backends:

@@ -1,14 +1,13 @@
-"""Keep a map of HAProxy alike on disk and in all running processes."""
+"""Keep a map of HAProxy alike on disk and in the running process."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: haproxy_map
-short_description: Set entries of an HAProxy map on disk and in the running processes
+short_description: Set entries of an HAProxy map on disk and in the running process
 description:
   - Reads the map file and the running map, and makes both hold what is wanted. The file is replaced first, atomically,
     so that a crash between the two leaves the state that a restart would load, and the next run repairs the rest.
-  - After a reload an older process answers on the connections that it has left, so it is told as well.
   - Needs no reload and drops no connection. Where no HAProxy listens, only the file is written.
 options:
   path:
@@ -33,7 +32,7 @@ attributes:
     description: Reads both maps and changes neither.
   diff_mode:
     support: full
-    description: Shows the file and the map of each running process, before and after.
+    description: Shows the file and the running map, each before and after.
 author: The platform's engineers (@gym)
 """
 
@@ -69,7 +68,6 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
-    CURRENT,
     MASTER_SOCKET,
     HaproxyError,
     MapUnknownError,
@@ -104,37 +102,43 @@ def main() -> None:
         text = path.read_text() if path.exists() else ""
         on_disk = parse_map(text)
         wanted = wanted_map(on_disk, entries, defaults)
-        running: list[tuple[Runtime, dict[str, str]]]
+        running: dict[str, str] | None
         try:
-            running = runtime.maps(str(path))
+            running = runtime.read_map(str(path))
         except NotRunningError:
-            running = []
+            running = None
         except MapUnknownError:
             # Before the role's configuration is loaded for the first time there is nothing to keep alike; traffic,
             # on the other hand, cannot be switched by a map that nobody reads.
             if entries:
                 raise
-            running = []
+            running = None
         # The text is compared and not the entries, so that a duplicated key goes away too.
         write_file = render_map(wanted) != text or not path.exists()
-        differing = [(process, found) for process, found in running if found != wanted]
-        if not module.check_mode and (write_file or differing):
+        write_runtime = running is not None and running != wanted
+        if not module.check_mode and (write_file or write_runtime):
             if write_file:
                 write_atomically(path, render_map(wanted))
-            if running:
-                runtime.write_maps(str(path), wanted)
+            if running is not None:
+                # Asked anew: a process that began meanwhile has read the file as it was.
+                runtime.write_map(str(path), runtime.read_map(str(path)), wanted)
     except (HaproxyError, OSError) as error:
         problem = f"The map {path} could not be brought to the wanted state: {error}"
         module.fail_json(msg=problem, problem=problem)
 
     diff = [{"before_header": str(path), "after_header": str(path), "before": text, "after": render_map(wanted)}]
-    for process, found in differing:
-        header = f"{path} in {'the running' if process.process == CURRENT else 'an older'} HAProxy"
+    if write_runtime and running is not None:
+        header = f"{path} in the running HAProxy"
         diff.append(
-            {"before_header": header, "after_header": header, "before": render_map(found), "after": render_map(wanted)}
+            {
+                "before_header": header,
+                "after_header": header,
+                "before": render_map(running),
+                "after": render_map(wanted),
+            }
         )
     module.exit_json(
-        changed=write_file or bool(differing), entries=wanted, running=bool(running), problem="", diff=diff
+        changed=write_file or write_runtime, entries=wanted, running=running is not None, problem="", diff=diff
     )
 
 

@@ -1,4 +1,4 @@
-"""The map is the same on disk and in all processes, whoever was asked first and whatever was interrupted."""
+"""The map is the same on disk and in the process, whoever was asked first and whatever was interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gym.platform.plugins.module_utils import haproxy_runtime
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
-    GoneError,
     HaproxyError,
     MapUnknownError,
     NotRunningError,
@@ -45,8 +44,8 @@ class FakeHaproxy:
 
     def __init__(self, socket_path: Path, map_path: Path) -> None:
         self.entries: dict[str, str] = {}
-        # The maps of the processes that a reload has left, by their numbers.
-        self.older: dict[str, dict[str, str]] = {}
+        # The numbers of the processes that a reload has left.
+        self.older: list[int] = []
         self.commands: list[str] = []
         self.known = True
         self.refuse = ""
@@ -81,27 +80,23 @@ class FakeHaproxy:
             older = "".join(f"{number:<15} worker          1\n" for number in self.older)
             header = f"#<PID>          <type>          <reloads>\n{'1':<15} master          1\n"
             return f"{header}# workers\n{'99':<15} worker          0\n# old workers\n{older}# programs\n\n"
-        process, _, command = command.partition(" ")
-        if process != "@1" and process[2:] not in self.older:
-            return f"Can't find the target PID matching the prefix '{process}'\n"
-        return self._of_process(command.split(), self.entries if process == "@1" else self.older[process[2:]])
-
-    def _of_process(self, words: list[str], entries: dict[str, str]) -> str:
+        process, *words = command.split()
+        assert process == "@1", "the master itself knows no maps and servers"
         if words[:2] == ["show", "stat"]:
             return TABLE + "\n"
         if words[2] != self._map or not self.known:
             return "Unknown map identifier. Please use #<id> or <file>.\n\n"
         if words[0] == "show":
-            lines = (f"0x55{index:04x} {k} {v}\n" for index, (k, v) in enumerate(entries.items()))
+            lines = (f"0x55{index:04x} {k} {v}\n" for index, (k, v) in enumerate(self.entries.items()))
             return "".join(lines) + "\n"
         if self.refuse:
             return f"{self.refuse}\n"
         if words[0] == "del":
-            del entries[words[3]]
-        elif words[0] == "set" and words[3] not in entries:
+            del self.entries[words[3]]
+        elif words[0] == "set" and words[3] not in self.entries:
             return "entry not found.\n\n"
         else:
-            entries[words[3]] = words[4]
+            self.entries[words[3]] = words[4]
         return "\n"
 
     def close(self) -> None:
@@ -188,52 +183,19 @@ def test_without_a_process_the_file_is_kept_for_its_start(place: Path, capsys: p
     assert file_of(place) == "api 100\n"
 
 
-def test_a_process_that_a_reload_has_left_is_told_as_well(
-    place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(place, capsys, entries={"api": 50})
-    haproxy.older = {"77": {"api": "50"}, "78": {"api": "10"}}
-    answer = run(place, capsys, entries={"api": 100})
-    assert haproxy.entries == haproxy.older["77"] == haproxy.older["78"] == {"api": "100"}
-    assert [part["before_header"].rpartition(" in ")[2] for part in answer["diff"][1:]] == [
-        "the running HAProxy",
-        *["an older HAProxy"] * 2,
-    ]
-    assert run(place, capsys, entries={"api": 100})["changed"] is False
-
-
-def test_a_process_that_begins_while_the_file_is_written_is_told_as_well(
+def test_a_process_that_has_read_the_file_just_before_it_was_written_is_told_all_of_it(
     place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(place, capsys, entries={"api": 50})
+    run(place, capsys, entries={"api": 50, "shop": 50})
+    haproxy.entries["api"] = "100"
 
     def reload_meanwhile(path: Path, text: str) -> None:
-        # It has read the file as it was before.
-        haproxy.older = {"77": haproxy.entries}
-        haproxy.entries = {"api": "50"}
+        haproxy.entries = {"api": "50", "shop": "50"}
         write_atomically(path, text)
 
     monkeypatch.setattr(haproxy_map, "write_atomically", reload_meanwhile)
-    run(place, capsys, entries={"api": 100})
-    assert haproxy.entries == haproxy.older["77"] == {"api": "100"}
-
-
-def test_an_older_process_that_ends_meanwhile_needs_no_map(
-    place: Path, haproxy: FakeHaproxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    haproxy.older = {"77": {"api": "50"}}
-    runtime, path = Runtime(str(place / "socket")), str(place / "maps/colours.map")
-    listed, read = runtime.older(), runtime.maps(path)
-    assert [process.process for process, _ in read] == ["@1", "@!77"]
-    haproxy.older = {}
-    with pytest.raises(GoneError):
-        listed[0].ask("show info")
-    with monkeypatch.context() as patch:
-        patch.setattr(Runtime, "older", lambda _: listed)
-        assert runtime.maps(path) == [(runtime, {})]
-    monkeypatch.setattr(Runtime, "maps", lambda *_: read)
-    runtime.write_maps(path, {"api": "100"})
-    assert haproxy.entries == {"api": "100"}
+    run(place, capsys, entries={"api": 100, "shop": 100})
+    assert haproxy.entries == {"api": "100", "shop": "100"}
 
 
 def test_a_master_that_reloads_is_waited_for(
@@ -315,10 +277,10 @@ def test_nothing_is_drained_while_an_older_process_sees_its_connections_out(
             haproxy_servers.main()
         return str(json.loads(capsys.readouterr().out)["problem"])
 
-    haproxy.older = {"77": {}, "78": {}}
+    haproxy.older = [77, 78]
     assert "2 older HAProxy process(es) still see connections out" in wait("drained")
     assert "older" not in wait("up")
-    haproxy.older = {}
+    haproxy.older = []
     assert wait("drained") == ""
 
 
@@ -328,7 +290,7 @@ def test_older_processes_are_those_that_a_reload_has_left() -> None:
     master = "26000           master          1 [failed: 1]   0d00h00m07s     2.6.12-1+deb12u3\n"
     worker = "26018           worker          1               0d00h00m07s     2.6.12-1+deb12u3\n"
     assert parse_older(f"{head}{master}# workers\n{worker}# programs\n\n") == []
-    assert parse_older(f"{head}{master}# workers\n{worker}# old workers\n{worker}# programs\n\n") == ["26018"]
+    assert parse_older(f"{head}{master}# workers\n{worker}# old workers\n{worker}# programs\n\n") == [26018]
     with pytest.raises(HaproxyError, match="did not answer a table"):
         parse_older("Permission denied")
 
