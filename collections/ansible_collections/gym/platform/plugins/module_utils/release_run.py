@@ -26,7 +26,13 @@ from ansible_collections.gym.platform.plugins.module_utils.release_plan import (
     way_back,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeError, SmokeTest, smoke
-from ansible_collections.gym.platform.plugins.module_utils.release_store import Entry, Held, Lock, StoreError
+from ansible_collections.gym.platform.plugins.module_utils.release_store import (
+    Document,
+    Entry,
+    Held,
+    Lock,
+    StoreError,
+)
 
 
 class Result(Enum):
@@ -160,6 +166,8 @@ class Run:
         self._clock = time.monotonic
         self._begun = self._clock()
         self._story: Story
+        # Whether there may be something to contract; a command that expands can say that there is not.
+        self._contracts = True
 
     # --- what is asked for ---
 
@@ -241,12 +249,17 @@ class Run:
     ) -> Story:
         if only_plan:
             return self._end(Result.UNCHANGED, "Planned: " + ", ".join(map(str, (*found.back, *found.steps))))
-        self._held.take(self._alive)
+
+        def begun(document: Document) -> Document:
+            document = release_store.unvoid(document, desired.release) if unvoid else document
+            return pend(document, desired.release, found, Stage.TRIAL) if begins(found) else document
+
+        unchanged = self._held.take(self._alive, begun)
         try:
-            # What was seen before the lock was ours may be old.
-            found = self._plan(desired, self._held.read().pending)
-            if unvoid:
-                self._held.update(lambda document: release_store.unvoid(document, desired.release))
+            if not unchanged:
+                # Somebody has released meanwhile, so what was seen may be old.
+                found = self._plan(desired, self._held.read().pending)
+                self._held.update(begun)
             return self._steps(desired.release, found, undone)
         finally:
             self._held.free()
@@ -259,8 +272,8 @@ class Run:
                 self._take(step, None, found)
             if found.back:
                 self._held.update(release_store.forget)
-            if found.steps and not found.repair:
-                self._pend(wanted, found, Stage.TRIAL)
+                if found.steps:
+                    self._pend(wanted, found, Stage.TRIAL)
             for step in found.steps:
                 if step.action in (Action.CONTRACT, Action.RETIRE) and not found.repair and reached is Stage.TRIAL:
                     self._pend(wanted, found, Stage.COMMITTED)
@@ -326,8 +339,7 @@ class Run:
         )
 
     def _pend(self, wanted: Release, found: Plan, stage: Stage) -> None:
-        pending = Pending(wanted, found.target, found.live, stage)
-        self._held.update(lambda document: replace(document, pending=pending))
+        self._held.update(lambda document: pend(document, wanted, found, stage))
 
     def _record(self, result: Result, reason: str, undone: Entry | None) -> None:
         story = self._story
@@ -342,10 +354,11 @@ class Run:
             previous=story.plan.old,
             contracted=story.contracted,
         )
+        # The last thing that is known of a run, so its lock goes with it.
         if undone is None:
-            self._held.update(lambda document: release_store.finish(document, entry))
+            self._held.free(lambda document: release_store.finish(document, entry))
         else:
-            self._held.update(lambda document: release_store.undo(document, entry, undone))
+            self._held.free(lambda document: release_store.undo(document, entry, undone))
 
     def _take(self, step: Step, wanted: Release | None, found: Plan) -> None:
         """Take one step and tell of it. A step without a wanted release is one of the way back."""
@@ -384,13 +397,17 @@ class Run:
         driver, procedure = self._driver, self._procedure
         match step.action:
             case Action.EXPAND:
-                return driver.run("migrate", procedure.expand, wanted)
+                said = driver.run("migrate", procedure.expand, wanted)
+                self._contracts = last_word(said).get("contract_pending") != []
+                return said
             case Action.ASSETS:
                 return driver.run("assets", procedure.assets, wanted)
             case Action.START:
                 driver.start(step.colour, wanted)
             case Action.SMOKE:
                 return smoke(driver.address(step.colour), procedure.smoke, wanted.version)
+            case Action.CONTRACT if not self._contracts:
+                return "there is nothing to contract"
             case Action.CONTRACT:
                 said = driver.run("migrate", procedure.contract, wanted)
                 self._story.contracted = changed(said)
@@ -409,10 +426,25 @@ class Run:
         return judgement.reason
 
 
-def changed(said: str) -> bool:
-    """Tell whether a command says that it changed something: the last line of its output is a JSON object."""
+def begins(found: Plan) -> bool:
+    """Tell whether a plan begins with a release, and not with taking another one back or with a repair."""
+    return bool(found.steps) and not (found.back or found.repair)
+
+
+def pend(document: Document, wanted: Release, found: Plan, stage: Stage) -> Document:
+    """Note how far a release has come."""
+    return replace(document, pending=Pending(wanted, found.target, found.live, stage))
+
+
+def last_word(said: str) -> Mapping[str, Any]:
+    """Return what a command tells of itself: the last line of its output is a JSON object. Nothing where it is not."""
     try:
-        return bool(json.loads(said.splitlines()[-1])["changed"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        # A command that does not say so may have.
-        return True
+        found = json.loads(said.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def changed(said: str) -> bool:
+    """Tell whether a command changed something; one that does not say so may have."""
+    return bool(last_word(said).get("changed", True))
