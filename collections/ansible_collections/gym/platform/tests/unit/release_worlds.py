@@ -146,7 +146,7 @@ class DockerWorld:
         version = reference.rpartition(":")[2]
         if reference and version in self.missing:
             return {"failed": True, "problem": f"the registry does not give image {reference}"}
-        if any(options.get(key) for key in ("run", "present", "absent")):
+        if any(options.get(key) for key in ("run", "present", "colours")):
             self.before_change()
         output = {}
         for record in options.get("run", []):
@@ -154,7 +154,7 @@ class DockerWorld:
             if name in self.failing:
                 return {"failed": True, "problem": f"{name} ended with exit code 1"}
             output[record["name"]] = json.dumps({"changed": name not in self.done})
-        plan = plan_containers(list(here.values()), options.get("present", []), options.get("absent", []))
+        plan = plan_containers(list(here.values()), options.get("present", []), options.get("colours", []))
         for record in plan.create:
             kept = ("name", "service", "kind", "colour", "version", "digest", "configuration", "release")
             bad = record["version"] in self.broken

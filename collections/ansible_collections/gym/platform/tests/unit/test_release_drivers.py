@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import BLUE, GREEN, DriverError
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import (
+    BLUE,
+    GREEN,
+    DriverError,
+    Observation,
+    Release,
+)
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import Stage
 from ansible_collections.gym.platform.plugins.module_utils.release_run import (
     EXIT_STATUS,
@@ -313,6 +320,35 @@ def test_two_at_once_one_runs_and_the_other_hears_of_it(releasing: Releasing) ->
     assert releasing.serves() == {"2"}
 
 
+def test_what_was_seen_before_somebody_else_released_is_seen_anew(
+    releasing: Releasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing.release("1")
+    world, looks = releasing.world, 0
+    driver, store = world.connect()
+    observe = driver.observe
+
+    def meanwhile(wanted: Release | None) -> Observation:
+        nonlocal looks
+        looks += 1
+        found = observe(wanted)
+        if looks == 1:
+            with monkeypatch.context() as apart:
+                apart.setattr(world, "connect", connect)
+                assert releasing.release("2").result is Result.LIVE
+        return found
+
+    connect = world.connect
+    monkeypatch.setattr(driver, "observe", meanwhile)
+    monkeypatch.setattr(world, "connect", lambda: (driver, store))
+    story = releasing.release("3")
+    assert (story.result, story.plan.old and story.plan.old.version) == (Result.LIVE, "2")
+    assert releasing.serves() == {"3"}
+    assert looks == 2
+    assert releasing.release("1").result is Result.LIVE
+    assert looks == 3, "where nobody else released, once is enough"
+
+
 def test_the_lock_of_another_machine_ends_by_its_time(releasing: Releasing) -> None:
     releasing.release("1")
     _, store = releasing.world.connect()
@@ -398,6 +434,25 @@ def test_a_release_that_is_committed_is_never_taken_back(releasing: Releasing) -
     releasing.world.stuck, releasing.world.failing = False, set()
     assert releasing.release("2").result is Result.LIVE
     assert releasing.serves() == {"2"}
+
+
+def test_where_expanding_left_nothing_to_contract_nothing_is_run_and_the_way_back_stays_open(
+    releasing: Releasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing.release("1")
+    ran: list[str] = []
+
+    def run(name: str, command: Sequence[str], release: Release) -> str:
+        ran.append(" ".join(command))
+        return json.dumps({"changed": False, "contract_pending": []})
+
+    driver, store = releasing.world.connect()
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr(releasing.world, "connect", lambda: (driver, store))
+    assert releasing.release("2").result is Result.LIVE
+    assert ran == ["migrate expand"]
+    assert releasing.rollback(confirmed=False).result is Result.LIVE
+    assert releasing.serves() == {"1"}
 
 
 def test_a_rollback_goes_back_and_further_back_and_needs_a_word_after_a_contract(releasing: Releasing) -> None:
