@@ -227,7 +227,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan bench-release bench-verdict build clean collection controller cost diff-environments down \
-	end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance \
-	picture pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status \
-	test unit up validate
+.PHONY: apt audit bench bench-plan bench-release bench-verdict build clean collection controller cost \
+	diff-environments down end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule \
+	molecule-down performance picture pipeline plan prove readmes rehearsal-tests rehearse release-demo \
+	requirements show-config smoke status test unit up validate

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tests.end_to_end.platform_access import PREFIX, ROOT
 from tests.proofs.playbook_runs import playbook, run
-from tests.releases.releasing import HASTE, Done, done, releasing
+from tests.releases.releasing import HASTE, done, releasing
 from tests.releases.traffic import HEAVY, HEAVY_RATE, traffic
 from tests.releases.variants import Registry
 
@@ -73,8 +73,8 @@ def controller() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(machines: Machines, usual: float, checkout: Path, command: list[str]) -> tuple[Done, Figures]:
-    """Run a playbook in a checkout and return what it took. Ends the benchmark when it fails."""
+def measure(machines: Machines, usual: float, checkout: Path, command: list[str]) -> Figures:
+    """Run a playbook in a checkout, tell its steps, and return what it took. Ends the benchmark when it fails."""
     begun, here, there = time.monotonic(), controller(), machines.used()
     outcome = done(run(command, checkout))
     if outcome.status:
@@ -82,7 +82,9 @@ def measure(machines: Machines, usual: float, checkout: Path, command: list[str]
     seconds = time.monotonic() - begun
     rest = machines.used() - there - usual * seconds
     figures = Figures(outcome.seconds_but_baking, seconds, outcome.switch_seconds, controller() - here, rest)
-    return outcome, figures
+    steps = (f"{step['action']} {step['seconds']:.1f}" for step in outcome.story["steps"])
+    print(f"    {checkout.name}: {', '.join(steps)}", flush=True)
+    return figures
 
 
 def row(name: str, found: Sequence[Figures]) -> str:
@@ -105,10 +107,10 @@ def rounds(rate: float, count: int, checkouts: Sequence[Path]) -> None:
                 for checkout in checkouts if number % 2 == 0 else checkouts[::-1]:
                     version = registry.variant(f"bench-{uuid.uuid4().hex[:6]}", {})
                     command = releasing(version, "-e", HASTE)
-                    found[checkout].append(measure(machines, usual, checkout, command)[1])
+                    found[checkout].append(measure(machines, usual, checkout, command))
             for checkout in checkouts:
                 command = playbook("rollback", "-e", HASTE, "-e", "rollback_confirm=true")
-                back[checkout].append(measure(machines, usual, checkout, command)[1])
+                back[checkout].append(measure(machines, usual, checkout, command))
         print(f"\n{rate:.0f} requests/s; the machines use {usual:.2f} CPU-s a second while nobody releases")
         print(
             f"{'':<44}" + "".join(f"{column:>12}" for column in ("release", "playbook", "switch", "CPU here", "there"))

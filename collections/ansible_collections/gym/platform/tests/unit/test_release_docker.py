@@ -69,8 +69,8 @@ def test_a_release_asks_each_machine_only_for_what_it_needs() -> None:
         **dict.fromkeys([("edge-1", "haproxy_servers"), ("edge-2", "haproxy_servers")], 2),
         # The old colour on the expanded database, and the new one.
         **dict.fromkeys([("edge-1", "preview_requests"), ("edge-2", "preview_requests")], 2),
-        # Read, locked, committed, recorded.
-        ("edge-1", "marked_file"): 4,
+        # Read, locked, committed, contracted, recorded.
+        ("edge-1", "marked_file"): 5,
     }
 
 
