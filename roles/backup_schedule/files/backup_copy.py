@@ -50,6 +50,10 @@ class MissingError(CopyError):
     """There is no repository."""
 
 
+class NothingError(CopyError):
+    """There is nothing to copy."""
+
+
 @dataclass(frozen=True)
 class Copy:
     """What is copied: paths, `*` welcome, and a command that makes them fit to be copied."""
@@ -144,27 +148,31 @@ def moment(text: str) -> float:
 
 
 def matching(copy: Copy) -> list[str]:
-    """Return the paths that are there. Raises CopyError for one that is not: a copy without it would look complete."""
+    """Return the paths that are there. Raises NothingError for one that is not: a copy without it would look complete."""
     found = []
     for path in copy.paths:
         places = sorted(glob.glob(path))  # noqa: PTH207 - absolute patterns
         if not places:
-            raise CopyError(f"There is no {path}, which the copy '{copy.name}' is of.")
+            raise NothingError(f"There is no {path}, which the copy '{copy.name}' is of.")
         found += places
     return found
 
 
 def prepare(copy: Copy, restic: Restic, settings: Settings) -> None:
-    """Have a repository and a first copy in it."""
+    """Have a repository, and a first copy in it as soon as there is something to copy."""
     try:
         snapshots = restic.snapshots()
     except MissingError:
         restic.run("init")
         snapshots = []
         print(f"changed: '{copy.name}' has a repository", flush=True)
-    if not snapshots:
+    if snapshots:
+        return
+    try:
         make(copy, restic, settings)
         print(f"changed: '{copy.name}' has its first copy", flush=True)
+    except NothingError as error:
+        print(f"{error} The timer makes the first copy.", flush=True)
 
 
 def make(copy: Copy, restic: Restic, settings: Settings) -> None:
