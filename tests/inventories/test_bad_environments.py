@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import re
 from ansible_collections.gym.platform.plugins.module_utils.validation import problems, report
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ("development", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production")
 SHARED = {"firewall", "secret_store", "state", "wiring"}
 
 
