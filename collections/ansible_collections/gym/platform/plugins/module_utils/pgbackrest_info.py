@@ -135,6 +135,13 @@ def segment_number(segment: str) -> int:
     return (int(segment[8:16], 16) << 32) // WAL_SEGMENT_BYTES + int(segment[16:24], 16)
 
 
+def segment_at(timeline: int, byte: int) -> str:
+    """Return the name of the WAL segment that a byte is in."""
+    number = byte // WAL_SEGMENT_BYTES
+    per_high = (1 << 32) // WAL_SEGMENT_BYTES
+    return f"{timeline:08X}{number // per_high:08X}{number % per_high:08X}"
+
+
 def byte_of(position: str) -> int:
     """Return the byte of the WAL that a position such as 0/7000018 stands for."""
     high, low = position.split("/")

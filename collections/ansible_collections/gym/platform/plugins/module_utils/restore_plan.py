@@ -54,8 +54,8 @@ class Request:
     """None takes the first one that can do it."""
     timeline: int | None = None
     """None takes the newest one: what was given up by an earlier restore is on an older one."""
-    tenant: str = ""
-    table: str = ""
+    part: str = ""
+    """The tenant or the table that alone is wanted of it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,10 @@ class Plan:
     backup: Backup
     target: datetime.datetime | None
     """The moment just before which recovery stops; None for the end of the archive or of the backup."""
-    through: str
-    """The WAL segment that recovery has to reach to have all that the archive had; empty when a target decides."""
+    to_the_end: bool
+    """Whether everything is wanted that the archive has."""
+    newest_segment: str
+    """The last WAL segment that the archive has of the newest timeline; to the end, recovery has to get behind it."""
     timeline: int
     """The timeline that recovery follows."""
     needed: int
@@ -89,7 +91,7 @@ class Plan:
         """Say in a few words what the database will be."""
         if self.target:
             return f"just before {moments.show(self.target)}"
-        if self.through:
+        if self.to_the_end:
             return "the newest moment in the archive"
         return f"the backup {self.backup.label}, made at {moments.show(self.backup.stopped)}"
 
@@ -100,7 +102,7 @@ class Plan:
             options["recovery_target_time"] = self.target.isoformat(sep=" ")
             # The moment itself is the first that is left out: give the time of the bad statement.
             options["recovery_target_inclusive"] = "off"
-        elif not self.through:
+        elif not self.to_the_end:
             options["recovery_target"] = "immediate"
         return options
 
@@ -111,10 +113,10 @@ def check_request(request: Request) -> None:
         raise RefusedError(f"restore_place is '{request.place}'; give one of {', '.join(PLACES)}.")
     if request.place == BESIDE:
         return
-    if part := request.tenant or request.table:
+    if request.part:
         raise RefusedError(
-            f"'{part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces the whole database: leave"
-            f" restore_place out, and it is copied out of a restored instance into the live database."
+            f"'{request.part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces the whole database:"
+            " leave restore_place out, and it is copied out of a restored instance into the live database."
         )
     if request.confirm != request.environment:
         given = f"is '{request.confirm}'" if request.confirm else "is missing"
@@ -162,16 +164,24 @@ def make_plan(request: Request, repository: Repository, now: datetime.datetime, 
     timeline = timeline_to_follow(request, repository)
     usable = [backup for backup in repository.backups if not backup.damaged]
     on_the_way = [backup for backup in usable if _leads_to(backup, timeline, repository.forks)]
-    target, through = None, ""
+    target = None
     if request.to == LATEST:
-        backup, through = _newest(request, repository, on_the_way)
+        backup = _newest(request, repository, on_the_way)
     elif _LABEL.fullmatch(request.to) or not _A_TIME_BEGINS_SO.match(request.to):
         backup = _named(request.to, repository, usable)
         timeline = backup.timeline
     else:
         backup, target = _before(request, repository, on_the_way, now)
     _check_archive(backup, repository, usable)
-    return Plan(repository.number, backup, target, through, timeline, _check_disk(backup, disk))
+    return Plan(
+        repository=repository.number,
+        backup=backup,
+        target=target,
+        to_the_end=request.to == LATEST,
+        newest_segment=repository.newest_segment,
+        timeline=timeline,
+        needed=_check_disk(backup, disk),
+    )
 
 
 def timeline_to_follow(request: Request, repository: Repository) -> int:
@@ -190,14 +200,14 @@ def _leads_to(backup: Backup, timeline: int, forks: Sequence[Fork]) -> bool:
     return backup.timeline == timeline or (left is not None and backup.position <= left)
 
 
-def _newest(request: Request, repository: Repository, on_the_way: Sequence[Backup]) -> tuple[Backup, str]:
+def _newest(request: Request, repository: Repository, on_the_way: Sequence[Backup]) -> Backup:
     if timeline_to_follow(request, repository) != timeline_of(repository.newest_segment):
         raise RefusedError(
             f"restore_timeline={request.timeline} needs a moment: give a time in restore_to instead of '{LATEST}'."
         )
     if not on_the_way:
         raise RefusedError(_NO_WAY.format(timeline=timeline_of(repository.newest_segment)))
-    return on_the_way[-1], repository.newest_segment
+    return on_the_way[-1]
 
 
 def _before(

@@ -13,6 +13,7 @@ from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info impor
     byte_of,
     read_history,
     read_repositories,
+    segment_at,
     segment_number,
 )
 from ansible_collections.gym.platform.plugins.module_utils.restore_plan import (
@@ -99,6 +100,7 @@ def test_what_pgbackrest_says_is_read() -> None:
 def test_positions_and_segments_are_in_the_same_order() -> None:
     assert byte_of("1/7000018") == (1 << 32) + 0x7000018
     assert segment_number("000000020000000100000007") == byte_of("1/7000018") // (16 << 20) == 256 + 7
+    assert segment_at(2, byte_of("1/7000018")) == "000000020000000100000007"
 
 
 def test_histories_tell_restores_from_failovers() -> None:
@@ -109,21 +111,21 @@ def test_histories_tell_restores_from_failovers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "label", "target", "through"),
+    ("to", "label", "target", "to_the_end"),
     [
-        ("latest", LATER, None, "00000001000000000000000A"),
-        (FULL, FULL, None, ""),
-        ("before-migration", NOON, None, ""),
-        ("2030-01-31T11:59:59Z", FULL, at(12) - datetime.timedelta(seconds=1), ""),
-        ("2030-01-31 12:00:00+00", NOON, at(12), ""),
-        ("2030-01-31T17:00:00+01:00", LATER, at(16), ""),
+        ("latest", LATER, None, True),
+        (FULL, FULL, None, False),
+        ("before-migration", NOON, None, False),
+        ("2030-01-31T11:59:59Z", FULL, at(12) - datetime.timedelta(seconds=1), False),
+        ("2030-01-31 12:00:00+00", NOON, at(12), False),
+        ("2030-01-31T17:00:00+01:00", LATER, at(16), False),
     ],
 )
 def test_the_newest_backup_before_the_moment_is_taken(
-    to: str, label: str, target: datetime.datetime | None, through: str
+    to: str, label: str, target: datetime.datetime | None, to_the_end: bool
 ) -> None:
     found = plan(Request(to=to))
-    assert (found.backup.label, found.target, found.through, found.timeline) == (label, target, through, 1)
+    assert (found.backup.label, found.target, found.to_the_end, found.timeline) == (label, target, to_the_end, 1)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +196,11 @@ def test_a_refusal_lists_no_more_backups_than_a_person_reads() -> None:
             "and restore_confirm is 'staging': add -e restore_confirm=production",
         ),
         (
-            Request(place="in_place", environment="production", confirm="production", tenant="north-gym"),
+            Request(place="in_place", environment="production", confirm="production", part="north-gym"),
             "'north-gym' alone cannot be restored with restore_place=in_place",
         ),
         (
-            Request(place="in_place", environment="production", confirm="production", table="members"),
+            Request(place="in_place", environment="production", confirm="production", part="members"),
             "'members' alone cannot be restored with restore_place=in_place",
         ),
     ],
@@ -211,7 +213,7 @@ def test_what_was_not_confirmed_or_contradicts_itself_is_refused(request_: Reque
 
 def test_what_was_confirmed_passes() -> None:
     check_request(Request(place="in_place", environment="production", confirm="production"))
-    check_request(Request(environment="production", tenant="north-gym"))
+    check_request(Request(environment="production", part="north-gym"))
 
 
 def chosen(number: int | None, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
