@@ -115,7 +115,7 @@ def check_request(request: Request) -> None:
         return
     if request.part:
         raise RefusedError(
-            f"'{request.part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces the whole database:"
+            f"'{request.part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces everything:"
             " leave restore_place out, and it is copied out of a restored instance into the live database."
         )
     if request.confirm != request.environment:

@@ -331,12 +331,12 @@ class RestoredServer:
             return {"changed": False, "recovered": False}
         if not self._kept.exists():
             raise RefusedError(
-                f"The database that was in {self.directory} was not kept (restore_keep_old=false) and cannot be put back:"
+                f"The database that was in {self.directory} was not kept (restore_keep_old=false): it cannot come back;"
                 " restore it to another moment."
             )
         if process := _running(self.directory):
             raise RefusedError(
-                f"The restored database runs in {self.directory} (process {process}) and is not replaced by the old one."
+                f"The restored database runs in {self.directory} (process {process}): the old one does not replace it."
             )
         if not check:
             self._host.systemctl("stop", self._unit)

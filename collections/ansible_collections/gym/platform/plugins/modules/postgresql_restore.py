@@ -198,7 +198,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
         return {**record, "changed": server.serve_again(check)}
     if record.get("recovered") and request.place != IN_PLACE:
         raise RefusedError(
-            f"'{options['name']}' was restored for restore_to={record['asked']['to']} already ({record['restored_to']}):"
+            f"'{options['name']}' was restored with restore_to={record['asked']['to']}, as {record['restored_to']}:"
             " remove it with -e restore_state=absent, or give another restore_name."
         )
     source = PgBackRest(options, Host())
