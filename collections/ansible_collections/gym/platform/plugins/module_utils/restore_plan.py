@@ -50,10 +50,10 @@ class Request:
     place: str = BESIDE
     environment: str = ""
     confirm: str = ""
-    repository: int | None = None
-    """None takes the first one that can do it."""
-    timeline: int | None = None
-    """None takes the newest one: what was given up by an earlier restore is on an older one."""
+    repository: int = 0
+    """0 takes the first one that can do it."""
+    timeline: int = 0
+    """0 takes the newest one: what was given up by an earlier restore is on an older one."""
     part: str = ""
     """The tenant or the table that alone is wanted of it."""
 
@@ -134,7 +134,7 @@ def choose_repository(request: Request, repositories: Mapping[int, Repository], 
             f"pgBackRest knows no stanza '{stanza}' here: configure the backups (playbooks/configure.yml), and make one"
             " (playbooks/backup.yml)."
         )
-    if request.repository is not None:
+    if request.repository:
         asked = repositories.get(request.repository)
         if asked is None:
             legal = " or ".join(map(str, sorted(repositories)))
@@ -187,7 +187,7 @@ def make_plan(request: Request, repository: Repository, now: datetime.datetime, 
 def timeline_to_follow(request: Request, repository: Repository) -> int:
     """Return the timeline that was asked for, or the newest. Raises RefusedError."""
     newest = timeline_of(repository.newest_segment)
-    if request.timeline is None or request.timeline == newest:
+    if request.timeline in (0, newest):
         return newest
     if not 1 <= request.timeline <= newest:
         raise RefusedError(f"restore_timeline is {request.timeline}; the archive has 1 to {newest}.")
@@ -237,7 +237,7 @@ def _before(
 
 def _check_given_up(request: Request, repository: Repository, backup: Backup, target: datetime.datetime) -> None:
     """Refuse a moment that there were two of: one in what an earlier restore gave up, one in what came after it."""
-    for fork in repository.forks if request.timeline is None else ():
+    for fork in repository.forks if request.timeline == 0 else ():
         if fork.given_up_from and fork.given_up_from < target and backup.timeline <= fork.timeline:
             raise RefusedError(
                 f"restore_to is {moments.show(target)}, and an earlier restore gave up what was written from"

@@ -53,11 +53,13 @@ options:
     type: str
     default: latest
   repository:
-    description: The number of the repository; the first that can be restored from by default.
+    description: The number of the repository; V(0) takes the first that can be restored from.
     type: int
+    default: 0
   timeline:
-    description: The timeline to follow; the newest by default. What an earlier restore gave up is on an older one.
+    description: The timeline to follow; V(0) is the newest. What an earlier restore gave up is on an older one.
     type: int
+    default: 0
   place:
     description: Whether the database is restored beside the live one or in its place.
     type: str
@@ -83,8 +85,9 @@ options:
     type: path
     default: /usr/lib/postgresql/15/bin
   processes:
-    description: How many processes copy and decompress; as many as the machine has processors by default.
+    description: How many processes copy and decompress; V(0) is one for each processor.
     type: int
+    default: 0
   settings:
     description: The settings of the server, in PostgreSQL's words.
     type: dict
@@ -243,15 +246,15 @@ def main() -> None:
             "stanza": {"type": "str", "required": True},
             "configuration": {"type": "path", "default": "/etc/pgbackrest/pgbackrest.conf"},
             "to": {"type": "str", "default": "latest"},
-            "repository": {"type": "int"},
-            "timeline": {"type": "int"},
+            "repository": {"type": "int", "default": 0},
+            "timeline": {"type": "int", "default": 0},
             "place": {"type": "str", "default": "beside"},
             "environment": {"type": "str", "default": ""},
             "confirm": {"type": "str", "default": ""},
             "part": {"type": "str", "default": ""},
             "keep_old": {"type": "bool", "default": True},
             "programs": {"type": "path", "default": "/usr/lib/postgresql/15/bin"},
-            "processes": {"type": "int"},
+            "processes": {"type": "int", "default": 0},
             "settings": {"type": "dict", "default": {}},
             "patience": {"type": "float", "default": 15},
             "timeout": {"type": "float", "default": 14400},

@@ -216,7 +216,7 @@ def test_what_was_confirmed_passes() -> None:
     check_request(Request(environment="production", part="north-gym"))
 
 
-def chosen(number: int | None, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
+def chosen(number: int, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
     known = read_repositories(information(rows, "00000001000000000000000A", faults), "gym")
     return choose_repository(Request(repository=number), known, "gym").number
 
@@ -225,10 +225,10 @@ IN_TWO = [{**entry, "database": {"id": 1, "repo-key": key}} for key in (1, 2) fo
 
 
 def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
-    assert chosen(None, IN_TWO) == 1
+    assert chosen(0, IN_TWO) == 1
     assert chosen(2, IN_TWO) == 2
-    assert chosen(None, IN_TWO, {1: "missing stanza path"}) == 2
-    assert chosen(None, [{**entry, "error": entry["database"]["repo-key"] == 1} for entry in IN_TWO]) == 2
+    assert chosen(0, IN_TWO, {1: "missing stanza path"}) == 2
+    assert chosen(0, [{**entry, "error": entry["database"]["repo-key"] == 1} for entry in IN_TWO]) == 2
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
     [
         (3, IN_TWO, {}, "restore_repository is 3; there is 1 or 2."),
         (1, IN_TWO, {1: "missing stanza path"}, "(repository 1: missing stanza path): try -e restore_repository=2."),
-        (None, [], {}, "(repository 1: it holds no backup): there is nothing to restore from until playbooks/backup"),
-        (None, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages)"),
+        (0, [], {}, "(repository 1: it holds no backup): there is nothing to restore from until playbooks/backup"),
+        (0, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages)"),
     ],
 )
 def test_a_repository_that_cannot_be_restored_from_is_refused(
-    number: int | None, rows: list[dict[str, Any]], faults: dict[int, str], said: str
+    number: int, rows: list[dict[str, Any]], faults: dict[int, str], said: str
 ) -> None:
     with pytest.raises(RefusedError) as refused:
         chosen(number, rows, faults)
@@ -271,17 +271,15 @@ TWO_HISTORIES = replace(
 @pytest.mark.parametrize(
     ("to", "timeline", "label", "followed"),
     [
-        ("latest", None, "20300131-170000F", 2),
-        ("2030-01-31T17:30:00Z", None, "20300131-170000F", 2),
-        ("2030-01-31T13:00:00Z", None, NOON, 2),
+        ("latest", 0, "20300131-170000F", 2),
+        ("2030-01-31T17:30:00Z", 0, "20300131-170000F", 2),
+        ("2030-01-31T13:00:00Z", 0, NOON, 2),
         ("2030-01-31T15:10:00Z", 1, LATER, 1),
         ("2030-01-31T15:45:00Z", 2, NOON, 2),
-        (LATER, None, LATER, 1),
+        (LATER, 0, LATER, 1),
     ],
 )
-def test_after_a_restore_both_histories_can_be_reached(
-    to: str, timeline: int | None, label: str, followed: int
-) -> None:
+def test_after_a_restore_both_histories_can_be_reached(to: str, timeline: int, label: str, followed: int) -> None:
     forks = TWO_HISTORIES.forks if timeline != 1 else ()
     found = plan(Request(to=to, timeline=timeline), replace(TWO_HISTORIES, forks=forks))
     assert (found.backup.label, found.timeline) == (label, followed)
@@ -292,7 +290,7 @@ def test_after_a_restore_both_histories_can_be_reached(
     [
         (
             "2030-01-31T15:10:00Z",
-            None,
+            0,
             "an earlier restore gave up what was written from 2030-01-31T14:00:00.328281Z on. Say which history is"
             " meant: -e restore_timeline=1 for what was given up, -e restore_timeline=2 for what was written since",
         ),
@@ -300,7 +298,7 @@ def test_after_a_restore_both_histories_can_be_reached(
         ("latest", 7, "restore_timeline is 7; the archive has 1 to 2"),
     ],
 )
-def test_a_moment_that_there_were_two_of_is_refused(to: str, timeline: int | None, said: str) -> None:
+def test_a_moment_that_there_were_two_of_is_refused(to: str, timeline: int, said: str) -> None:
     with pytest.raises(RefusedError) as refused:
         plan(Request(to=to, timeline=timeline), TWO_HISTORIES)
     assert said in str(refused.value)
