@@ -81,8 +81,7 @@ class Part:
     stage: str
     """The temporary table that holds what the backup has."""
     condition: str = "true"
-    # ruff: noqa: S608 - names come from the catalogue, and are quoted
-"""Which rows of the table belong to it."""
+    """Which rows of the table belong to it."""
     rows: str = ALL
 
     def _same(self, left: str, right: str) -> str:
