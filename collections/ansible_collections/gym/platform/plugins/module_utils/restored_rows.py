@@ -17,6 +17,8 @@ ALL, MISSING = "all", "missing"
 ROWS = (ALL, MISSING)
 # How many differences of two schemas a refusal lists.
 LISTED = 12
+# How many names a refusal offers.
+NEAREST = 3
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,16 @@ def tenant_parts(tables: Mapping[str, Table], words: Tenants, tenant: str) -> li
     ]
 
 
+def unknown_tenant(name: str, known: Sequence[str]) -> RefusedError:
+    """Say that nobody was called so, and who is nearest."""
+    near = difflib.get_close_matches(name, known, NEAREST) or list(known[:NEAREST])
+    there_is = f"of {len(known)} tenants the nearest are {', '.join(near)}" if known else "there was none at all"
+    return RefusedError(
+        f"restore_tenant is '{name}', and at that moment no tenant was called so; {there_is}. Give one of them, or another"
+        " moment."
+    )
+
+
 def table_parts(tables: Mapping[str, Table], names: Sequence[str], rows: str) -> list[Part]:
     """Return whole tables of the backup, by their names with or without the schema. Raises RefusedError."""
     if rows not in ROWS:
@@ -237,7 +249,7 @@ def _named(tables: Mapping[str, Table], name: str) -> Table:
     near = difflib.get_close_matches(
         name, [word for table in tables.values() for word in (table.name, table.full_name)]
     )
-    known = ", ".join(near[:3]) or ", ".join(sorted(tables)) or "none"
+    known = ", ".join(near[:NEAREST]) or ", ".join(sorted(tables)) or "none"
     raise RefusedError(f"restore_table is '{name}', and the backup has no such table; there is {known}.")
 
 
@@ -338,14 +350,20 @@ def contents_of(listing: str, objects: Collection[tuple[int, int]]) -> list[str]
         if (catalogue, number) in objects or (catalogue == 0 and number in numbers):
             chosen.append(entry)
             if named := _NAMED.match(entry["rest"]):
-                names.add((named["schema"], named["name"]))
+                names.add((named["schema"], _plain(named["name"])))
     for entry in entries:
         belonging = _BELONGING.match(entry["rest"]) or _OWNED.match(entry["rest"])
         if entry not in chosen and belonging:
-            column_of = (belonging["schema"], belonging["name"].rsplit(".", 1)[0])
-            if (belonging["schema"], belonging["name"]) in names or column_of in names:
+            # A column's is its table's.
+            name, table = _plain(belonging["name"]), belonging["name"].rsplit(".", 1)[0]
+            if {(belonging["schema"], name), (belonging["schema"], table)} & names:
                 chosen.append(entry)
     return [entry[0] for entry in sorted(chosen, key=entries.index)]
+
+
+def _plain(name: str) -> str:
+    """Return a name without arguments: a function is listed with their types alone, its privileges with names, too."""
+    return name.split("(", 1)[0]
 
 
 def statements_of(script: str) -> str:

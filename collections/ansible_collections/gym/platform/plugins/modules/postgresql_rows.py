@@ -113,6 +113,7 @@ from ansible_collections.gym.platform.plugins.module_utils.restored_rows import 
     statements_of,
     table_parts,
     tenant_parts,
+    unknown_tenant,
 )
 
 try:
@@ -185,6 +186,13 @@ def find_tenant(cursor: Any, words: Tenants, name: str) -> str | None:
     return None if found is None else str(found[0])
 
 
+def tenant_names(cursor: Any, words: Tenants) -> list[str]:
+    """Return how all tenants are called."""
+    table = ".".join(map(identifier, words.table.split(".", 1)))
+    cursor.execute(f"SELECT {identifier(words.name)} FROM {table} ORDER BY 1")
+    return [str(name) for (name,) in cursor.fetchall()]
+
+
 def plan(options: Mapping[str, Any], source: Any, live: Any) -> tuple[list[Part], list[Part]]:
     """Return the parts in the order in which rows are inserted, and those whose table has to be made. Refuses."""
     backup_tables, live_tables = read_tables(source), read_tables(live)
@@ -194,10 +202,7 @@ def plan(options: Mapping[str, Any], source: Any, live: Any) -> tuple[list[Part]
         return parents_first(parts), check_schemas(parts, live_tables, may_be_missing=True)
     tenant = find_tenant(source, words, options["tenant"])
     if tenant is None:
-        raise RefusedError(
-            f"restore_tenant is '{options['tenant']}', and at that moment no tenant was called so: choose another"
-            f" moment, or a name from the column {words.name} of {words.table} of the restored instance."
-        )
+        raise unknown_tenant(options["tenant"], tenant_names(source, words))
     parts = tenant_parts(backup_tables, words, tenant)
     check_tenant_tables(parts, live_tables, words)
     check_schemas(parts, live_tables, may_be_missing=False)
