@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gym.platform.plugins.module_utils import moments
@@ -127,32 +127,31 @@ def check_request(request: Request) -> None:
         )
 
 
-def choose_repository(request: Request, repositories: Mapping[int, Repository], stanza: str) -> Repository:
-    """Return the repository that was asked for, or the first that can be restored from. Raises RefusedError."""
-    if not repositories:
+def choose_repository(request: Request, numbers: Sequence[int], ask: Callable[[int], Repository]) -> Repository:
+    """Return the repository that was asked for, or the first that can be restored from. Raises RefusedError.
+
+    No other one is asked: one that is lost keeps whoever asks it waiting.
+    """
+    if not numbers:
         raise RefusedError(
-            f"pgBackRest knows no stanza '{stanza}' here: configure the backups (playbooks/configure.yml), and make one"
+            "pgBackRest has no repository here: configure the backups (playbooks/configure.yml), and make one"
             " (playbooks/backup.yml)."
         )
-    if request.repository:
-        asked = repositories.get(request.repository)
-        if asked is None:
-            legal = " or ".join(map(str, sorted(repositories)))
-            raise RefusedError(f"restore_repository is {request.repository}; there is {legal}.")
-        candidates = [asked]
-    else:
-        candidates = [repositories[number] for number in sorted(repositories)]
-    for repository in candidates:
+    if request.repository and request.repository not in numbers:
+        raise RefusedError(f"restore_repository is {request.repository}; there is {' or '.join(map(str, numbers))}.")
+    reasons = []
+    for number in [request.repository] if request.repository else numbers:
+        repository = ask(number)
         if not repository.fault and any(not backup.damaged for backup in repository.backups):
             return repository
-    reasons = "; ".join(f"repository {entry.number}: {_unusable(entry)}" for entry in candidates)
-    others = sorted(set(repositories) - {entry.number for entry in candidates})
+        reasons.append(f"repository {number}: {_unusable(repository)}")
+    others = [number for number in numbers if request.repository not in (0, number)]
     way_out = (
         f"try -e restore_repository={others[0]}."
         if others
         else "there is nothing to restore from until playbooks/backup.yml has made a backup."
     )
-    raise RefusedError(f"No backup can be restored ({reasons}): {way_out}")
+    raise RefusedError(f"No backup can be restored ({'; '.join(reasons)}): {way_out}")
 
 
 def _unusable(repository: Repository) -> str:

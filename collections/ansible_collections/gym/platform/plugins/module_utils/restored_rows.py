@@ -215,8 +215,8 @@ def unknown_tenant(name: str, known: Sequence[str]) -> RefusedError:
     near = difflib.get_close_matches(name, known, NEAREST) or list(known[:NEAREST])
     there_is = f"of {len(known)} tenants the nearest are {', '.join(near)}" if known else "there was none at all"
     return RefusedError(
-        f"restore_tenant is '{name}', and at that moment no tenant was called so; {there_is}. Give one of them, or another"
-        " moment."
+        f"restore_tenant is '{name}', and at that moment no tenant was called so; {there_is}. Give one of them, or"
+        " another moment."
     )
 
 

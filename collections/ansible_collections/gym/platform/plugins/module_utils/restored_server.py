@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ from ansible_collections.gym.platform.plugins.module_utils.atomic_file import wr
 from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info import (
     Repository,
     read_history,
-    read_repositories,
+    read_repository,
 )
 from ansible_collections.gym.platform.plugins.module_utils.postgresql_recovery import (
     LOG_SETTINGS,
@@ -79,8 +80,8 @@ class Host:
         # Group and environment are the user's own; what root has in its environment is not for it.
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/"}
         words = ["runuser", "-u", user, "--", *command] if user else list(command)
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/", env=environment)
-        return done.returncode, done.stdout, done.stderr
+        done = subprocess.run(words, capture_output=True, check=False, cwd="/", env=environment)
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
     def systemctl(self, *words: str) -> str:
         """Speak to systemd, and return what it says; a failure shows in what happens next."""
@@ -113,9 +114,21 @@ class PgBackRest:
             raise RefusedError(f"pgBackRest cannot {words[-1]}: {_last_lines(errors or output)}")
         return output
 
-    def repositories(self) -> dict[int, Repository]:
-        """Return what it holds, by the number of the repository. Raises RefusedError."""
-        return read_repositories(json.loads(self._ask("--output=json", "info")), self._stanza)
+    def numbers(self) -> list[int]:
+        """Return the numbers of the repositories. Raises RefusedError."""
+        try:
+            text = Path(self._configuration).read_text(encoding="utf-8")
+        except OSError as error:
+            raise RefusedError(
+                f"pgBackRest's configuration cannot be read ({error}): playbooks/configure.yml writes it."
+            ) from error
+        return sorted({int(found) for found in re.findall(r"^repo(\d+)-", text, re.MULTILINE)})
+
+    def repository(self, number: int) -> Repository:
+        """Return what a repository holds. Raises RefusedError."""
+        # Asked about both at once, 2.45 opens the second with the passphrase of the first where both are remote.
+        information = json.loads(self._ask(f"--repo={number}", "--output=json", "info"))
+        return read_repository(information, self._stanza, number)
 
     def with_history(self, repository: Repository, request: Request) -> Repository:
         """Return the repository with the history of the timeline that is followed. Raises RefusedError."""

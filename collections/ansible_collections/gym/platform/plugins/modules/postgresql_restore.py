@@ -205,7 +205,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
             " remove it with -e restore_state=absent, or give another restore_name."
         )
     source = PgBackRest(options, Host())
-    repository = choose_repository(request, source.repositories(), options["stanza"])
+    repository = choose_repository(request, source.numbers(), source.repository)
     plan = make_plan(request, source.with_history(repository, request), source.now(), server.disk())
     known = {"asked": asked, **describe(plan)}
     if check:

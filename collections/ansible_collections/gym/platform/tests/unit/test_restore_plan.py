@@ -12,7 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info impor
     Repository,
     byte_of,
     read_history,
-    read_repositories,
+    read_repository,
     segment_at,
     segment_number,
 )
@@ -80,7 +80,7 @@ def information(rows: list[dict[str, Any]], newest: str, faults: dict[int, str] 
 
 
 def repository(rows: list[dict[str, Any]] | None = None, newest: str = "00000001000000000000000A") -> Repository:
-    return read_repositories(information(ROWS if rows is None else rows, newest), "gym")[1]
+    return read_repository(information(ROWS if rows is None else rows, newest), "gym", 1)
 
 
 def plan(request: Request, of: Repository | None = None, disk: Disk = DISK) -> Plan:
@@ -94,7 +94,7 @@ def test_what_pgbackrest_says_is_read() -> None:
     assert (noon.kind, noon.name, noon.size, noon.stored) == ("diff", "before-migration", 10 * GIB, 3 * GIB)
     assert (noon.stopped, noon.timeline, noon.position) == (at(12), 1, 0x5000100)
     assert found.archive == "archive/gym/15-1"
-    assert read_repositories([], "gym") == {}
+    assert read_repository([], "gym", 1).fault == "nothing is known about this database"
 
 
 def test_positions_and_segments_are_in_the_same_order() -> None:
@@ -217,8 +217,16 @@ def test_what_was_confirmed_passes() -> None:
 
 
 def chosen(number: int, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
-    known = read_repositories(information(rows, "00000001000000000000000A", faults), "gym")
-    return choose_repository(Request(repository=number), known, "gym").number
+    said = information(rows, "00000001000000000000000A", faults)
+    asked: list[int] = []
+
+    def ask(which: int) -> Repository:
+        asked.append(which)
+        return read_repository(said, "gym", which)
+
+    found = choose_repository(Request(repository=number), (1, 2), ask)
+    assert asked[-1] == found.number
+    return found.number
 
 
 IN_TWO = [{**entry, "database": {"id": 1, "repo-key": key}} for key in (1, 2) for entry in ROWS]
@@ -236,8 +244,13 @@ def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
     [
         (3, IN_TWO, {}, "restore_repository is 3; there is 1 or 2."),
         (1, IN_TWO, {1: "missing stanza path"}, "(repository 1: missing stanza path): try -e restore_repository=2."),
-        (0, [], {}, "(repository 1: it holds no backup): there is nothing to restore from until playbooks/backup"),
-        (0, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages)"),
+        (
+            0,
+            [],
+            {},
+            "(repository 1: it holds no backup; repository 2: nothing is known about this database): there is nothing to",
+        ),
+        (0, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages; repository 2:"),
     ],
 )
 def test_a_repository_that_cannot_be_restored_from_is_refused(
@@ -248,9 +261,15 @@ def test_a_repository_that_cannot_be_restored_from_is_refused(
     assert said in str(refused.value)
 
 
-def test_an_unknown_stanza_is_refused() -> None:
-    with pytest.raises(RefusedError, match="knows no stanza 'gym' here: configure the backups"):
-        choose_repository(Request(), {}, "gym")
+def test_a_machine_without_repositories_is_refused() -> None:
+    with pytest.raises(RefusedError, match="has no repository here: configure the backups"):
+        choose_repository(Request(), (), lambda number: Repository(number, ""))
+
+
+def test_what_a_repository_complains_about_can_be_read() -> None:
+    fault = "unable to load info file:\nkey found outside of section at line 1: Salted__\x02g~\ufffd\ufffd"
+    found = read_repository(information(ROWS, "", {1: fault}), "gym", 1)
+    assert found.fault == "unable to load info file: key found outside of section at line 1: Salted__ g~"
 
 
 def test_a_backup_without_its_wal_is_refused() -> None:
