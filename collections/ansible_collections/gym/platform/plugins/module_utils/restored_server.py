@@ -50,6 +50,7 @@ POLL_SECONDS = 0.2
 # How often a server may be started again because its primary was given higher limits.
 MOST_STARTS = 5
 KEPT = ".before-restore"
+PUT_BACK = "put_back"
 # A restored instance must not write into the archive of the live one. What is restored in place shall, but only when it
 # is handed over: until then its WAL waits.
 ARCHIVING = {True: {"archive_mode": "on", "archive_command": "/bin/false"}, False: {"archive_mode": "off"}}
@@ -334,35 +335,38 @@ class RestoredServer:
         if found and not check:
             self._host.systemctl("stop", self._unit)
             _remove(found)
-        return {"changed": bool(found), "recovered": False}
+        return {"changed": bool(found), "recovered": False, "touched": bool(found)}
 
     def _traces(self) -> list[Path]:
         return [self._file(suffix) for suffix in ("json", "conf", "log", "spool")]
 
     def _put_back(self, check: bool) -> dict[str, Any]:
-        if not self.record():
-            return {"changed": False, "recovered": False}
-        if not self._kept.exists():
+        """Have what was there before; the record stays until that runs, and says on which machine it is."""
+        record = self.record()
+        if not self._file("json").exists() or PUT_BACK in record:
+            return {"changed": False, "recovered": False, "touched": False}
+        if not self._kept.exists() and "backup" in record:
             raise RefusedError(
                 f"The database that was in {self.directory} was not kept (restore_keep_old=false): it cannot come back;"
                 " restore it to another moment."
             )
-        if process := _running(self.directory):
+        if self._kept.exists() and (process := _running(self.directory)):
             raise RefusedError(
                 f"The restored database runs in {self.directory} (process {process}): the old one does not replace it."
             )
         if not check:
             self._host.systemctl("stop", self._unit)
-            _remove([self.directory])
-            self._kept.rename(self.directory)
-            _remove(self._traces())
-        return {"changed": True, "recovered": False}
+            if self._kept.exists():
+                _remove([self.directory])
+                self._kept.rename(self.directory)
+            self.keep({PUT_BACK: True})
+        return {"changed": True, "recovered": False, "touched": True}
 
     def _forget_old(self, check: bool) -> dict[str, Any]:
         found = [path for path in (self._kept, *self._traces()) if path.exists()]
         if found and not check:
             _remove(found)
-        return {"changed": bool(found), "recovered": True}
+        return {"changed": bool(found), "recovered": True, "touched": False}
 
 
 def _ask(connection: Any, query: str) -> Any:

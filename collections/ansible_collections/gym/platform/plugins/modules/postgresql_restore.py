@@ -154,6 +154,10 @@ seconds:
   description: How long it took from the start to the first query that was answered by the writable database.
   type: float
   returned: when it is restored
+touched:
+  description: Whether files of the directory were changed, or would be; no server may run in it then.
+  type: bool
+  returned: always
 recovered:
   description: Whether the database is what it shall be; a restoration that was interrupted is not.
   type: bool
@@ -198,7 +202,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
     asked = {key: options[key] for key in ("to", "repository", "timeline", "stanza")}
     record = server.record()
     if record.get("recovered") and record["asked"] == asked:
-        return {**record, "changed": server.serve_again(check)}
+        return {**record, "changed": server.serve_again(check), "touched": False}
     if record.get("recovered") and request.place != IN_PLACE:
         raise RefusedError(
             f"'{options['name']}' was restored with restore_to={record['asked']['to']}, as {record['restored_to']}:"
@@ -209,7 +213,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
     plan = make_plan(request, source.with_history(repository, request), source.now(), server.disk())
     known = {"asked": asked, **describe(plan)}
     if check:
-        return {**known, "recovered": False, "changed": True}
+        return {**known, "recovered": False, "changed": True, "touched": True}
     begin = time.monotonic()
     server.make_way(known)
     source.restore(plan, server.directory)
@@ -217,7 +221,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
     recovered = server.recover(plan)
     known |= {"restore_seconds": round(copied, 2), "seconds": round(time.monotonic() - begin, 2), **told(recovered)}
     server.keep({**known, "recovered": True})
-    return {**known, "recovered": True, "changed": True}
+    return {**known, "recovered": True, "changed": True, "touched": True}
 
 
 def describe(plan: Plan) -> dict[str, Any]:
