@@ -66,11 +66,11 @@ def test_wal_goes_to_both_repositories(backups: Backups) -> None:
 @pytest.mark.parametrize("number", [1, 2])
 def test_what_was_written_comes_back(backups: Backups, number: int) -> None:
     """One row before the backup, one after it, which is in the WAL alone."""
-    backups.sql(f"DROP TABLE IF EXISTS kept{number}; CREATE TABLE kept{number} AS SELECT 1 AS row")
+    backups.sql("DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 1 AS row")
     backups.run("backup", f"--repository={number}", "--kind=differential", f"--name=molecule-{number}")
     last = backups.repository(number)["backups"][-1]
     assert (last["kind"], last["name"]) == ("differential", f"molecule-{number}")
-    backups.sql(f"INSERT INTO kept{number} VALUES (2)")
+    backups.sql("INSERT INTO kept VALUES (2)")
     segment = backups.sql("SELECT pg_walfile_name(pg_switch_wal())")
     wait(30, lambda: backups.repository(number)["newest_wal"] >= segment)
     host = backups.keeper
@@ -78,11 +78,12 @@ def test_what_was_written_comes_back(backups: Backups, number: int) -> None:
     reset = "--reset-pg1-host"
     try:
         backups.as_postgres(
-            host, f"pgbackrest --stanza=backups --repo={number} {reset} --pg1-path={RESTORED} --archive-mode=off restore"
+            host,
+            f"pgbackrest --stanza=backups --repo={number} {reset} --pg1-path={RESTORED} --archive-mode=off restore",
         )
         options = f"-k {SOCKETS} -p 39434 -c listen_addresses= -c ssl=off -c shared_preload_libraries="
         backups.as_postgres(host, f"{BINARIES}/pg_ctl -D {RESTORED} -o '{options}' -l {RESTORED}/log -w -t 60 start")
-        rows = f'psql -XAtq -h {SOCKETS} -p 39434 -d gym -c "SELECT count(*) FROM kept{number}"'
+        rows = "psql -XAtq -p 39434 -d gym -c 'SELECT count(*) FROM kept' -h " + SOCKETS
         assert backups.as_postgres(host, rows) == "2"
     finally:
         host.run(f"runuser -u postgres -- {BINARIES}/pg_ctl -D {RESTORED} -m immediate stop")

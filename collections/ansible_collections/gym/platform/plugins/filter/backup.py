@@ -1,4 +1,4 @@
-"""What pgBackRest is told, from the records of machines and repositories."""
+"""What pgBackRest is told, from the records of machines and repositories, and what runs at which times."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ CIPHER = "aes-256-cbc"
 HTTPS_PORT = 443
 
 Settings = dict[str, str | int]
+
+DATABASE_USER = "postgres"
+# When a kind runs that is wanted so often, in systemd's words. What reads everything is at night, hours apart.
+TIMES = {
+    ("full", "daily"): "*-*-* 01:00:00",
+    ("full", "weekly"): "Sun *-*-* 01:00:00",
+    ("differential", "hourly"): "*-*-* *:15:00",
+    ("differential", "daily"): "*-*-* 13:00:00",
+    ("verify", "daily"): "*-*-* 04:00:00",
+    ("verify", "weekly"): "Sun *-*-* 04:00:00",
+    ("copy", "hourly"): "*-*-* *:45:00",
+    ("copy", "daily"): "*-*-* 02:00:00",
+}
+# How old a result may be, in seconds: the period, and what a run may be late and may take.
+MAXIMUM_AGES = {"hourly": 5400, "daily": 93600, "weekly": 615600}
 
 
 def pgbackrest_repositories(
@@ -94,6 +109,83 @@ def _object_store(repository: Mapping[str, Any], tls: Mapping[str, Any]) -> Sett
     }
 
 
+def backup_jobs(
+    schedule: Mapping[str, str],
+    repositories: Sequence[str],
+    copies: Sequence[Mapping[str, Any]],
+    database_program: str,
+    copy_program: str,
+) -> list[dict[str, Any]]:
+    """Return what runs by itself, a record for each unit, from how often each kind is wanted.
+
+    Args:
+        schedule: By kind (`full`, `differential`, `verify`, `copy`), how often: hourly, daily or weekly.
+        repositories: The names of the database's repositories.
+        copies: The records of what is copied besides.
+        database_program: The program that backs the database up.
+        copy_program: The program that makes copies.
+    """
+    of_the_database = [
+        {
+            **_timed(kind, name, schedule[kind]),
+            "source": "database",
+            "user": DATABASE_USER,
+            "command": [database_program, *words, "--repository", name],
+            "describe": ["runuser", "-u", DATABASE_USER, "--", database_program, "describe"],
+        }
+        for kind, words in (
+            ("full", ["backup", "--kind", "full"]),
+            ("differential", ["backup", "--kind", "differential"]),
+            ("verify", ["verify"]),
+        )
+        for name in repositories
+    ]
+    of_directories = [
+        {
+            **_timed(kind, copy["name"], schedule[kind]),
+            "source": copy["name"],
+            # Directories belong to many users.
+            "user": "root",
+            "command": [copy_program, verb, copy["name"]],
+            "describe": [copy_program, "describe", copy["name"]],
+        }
+        for kind, verb in (("copy", "backup"), ("verify", "verify"))
+        for copy in copies
+    ]
+    return of_the_database + of_directories
+
+
+def _timed(kind: str, repository: str, often: str) -> dict[str, Any]:
+    """Return what is to be done, when, and how old its result may be.
+
+    Raises AnsibleFilterError for a kind that cannot be had so often.
+    """
+    if (kind, often) not in TIMES:
+        legal = ", ".join(each for wanted, each in TIMES if wanted == kind)
+        raise AnsibleFilterError(f"backup_schedule: '{kind}' cannot run '{often}'. Legal: {legal}.")
+    return {
+        "name": f"{kind}-{repository}",
+        "kind": kind,
+        "repository": repository,
+        "time": TIMES[kind, often],
+        "maximum_age_seconds": MAXIMUM_AGES[often],
+    }
+
+
+def backup_job_files(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the unit files of all jobs, as records for gym.platform.config_files."""
+    return [
+        {
+            "path": f"/etc/systemd/system/backup-{job['name']}.{kind}",
+            "template": f"job.{kind}.j2",
+            "variables": {"job": job},
+            "units": [f"backup-{job['name']}.timer"] if kind == "timer" else [],
+        }
+        for job in jobs
+        for kind in ("service", "timer")
+    ]
+
+
 class FilterModule:
     """The filters of this file."""
 
@@ -102,4 +194,6 @@ class FilterModule:
         return {
             "pgbackrest_repositories": pgbackrest_repositories,
             "pgbackrest_databases": pgbackrest_databases,
+            "backup_jobs": backup_jobs,
+            "backup_job_files": backup_job_files,
         }

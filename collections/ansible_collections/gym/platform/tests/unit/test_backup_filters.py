@@ -11,8 +11,8 @@ from ansible_collections.gym.platform.plugins.filter.backup import pgbackrest_da
 TLS = {"port": 8432, "certificate": "/host.pem", "key": "/host.key", "authority": "/ca.pem"}
 MACHINE = {"kind": "machine", "machine": "backup-1", "path": "/var/lib/pgbackrest", "passphrase": "first"}
 STORE = {
-    "kind": "object_store", "endpoint": "https://store-1.gym.internal:9000", "region": "local-2", "bucket": "gym-backup",
-    "path": "/pgbackrest", "access_key": "key", "secret_key": "secret", "passphrase": "second",
+    "kind": "object_store", "endpoint": "https://store-1.gym.internal:9000", "region": "local-2",
+    "bucket": "gym-backup", "path": "/pgbackrest", "access_key": "key", "secret_key": "secret", "passphrase": "second",
 }  # fmt: skip
 
 

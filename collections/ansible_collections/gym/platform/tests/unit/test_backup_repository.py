@@ -33,10 +33,15 @@ program: Any = load()
 SETTINGS = program.Settings("gym", (1, 2))
 
 
+def wal(number: int, timeline: int = 1) -> str:
+    return f"{timeline:08X}{number // 256:08X}{number % 256:08X}"
+
+
 def backup(repository: int, label: str, kind: str = "full", **more: Any) -> dict[str, Any]:
     return {
         "label": label, "type": kind, "error": False, "database": {"id": 1, "repo-key": repository},
-        "info": {"size": 1000, "repository": {"delta": 100, "size": 300}}, "timestamp": {"start": 10, "stop": 20}, **more,
+        "info": {"size": 1000, "repository": {"delta": 100, "size": 300}}, "timestamp": {"start": 10, "stop": 20},
+        "archive": {"start": wal(1), "stop": wal(2)}, **more,
     }  # fmt: skip
 
 
@@ -108,7 +113,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ran:
 
 
 def words(ran: Ran) -> list[str]:
-    return [" ".join(word for word in command if not word.startswith(("--stanza", "--log", "--output")))
+    return [" ".join(word for word in command if not word.startswith(("--stanza", "--log", "--output", "--io-timeout")))
             for command in ran.commands]  # fmt: skip
 
 
@@ -175,4 +180,45 @@ def test_a_description_is_json(ran: Ran, capsys: pytest.CaptureFixture[str]) -> 
     ran.told = info(backup(1, "a"))
     assert program.main(["describe"]) == 0
     first = json.loads(capsys.readouterr().out)["repositories"][0]
-    assert (first["number"], first["reachable"], first["backups"][0]["label"]) == (1, True, "a")
+    assert (first["name"], first["reachable"], first["backups"][0]["label"]) == ("1", True, "a")
+
+
+def verified(*stretches: tuple[str, str], status: str = "ok") -> str:
+    lines = [f"P00 DETAIL: archiveId: 15-1, wal start: {first}, wal stop: {last}" for first, last in stretches]
+    return "\n".join([*lines, "P00   INFO: stanza: gym", f"            status: {status}", "stanza: gym",
+                      f"status: {status}", "  archiveId: 15-1, total WAL checked: 3, total valid WAL: 3"])  # fmt: skip
+
+
+def test_a_whole_repository_is_judged_whole() -> None:
+    program.judge(0, verified((wal(1), wal(256)), (wal(256, 2), wal(300, 2)), (wal(290, 3), wal(310, 3))), wal(2))
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "reason"),
+    [(0, verified(status="error"), "damaged, or empty"), (29, "ERROR: [029]: lz4 error", "ended with 29: ERROR"),
+     (0, verified((wal(1), wal(3)), (wal(5), wal(9))), f"between {wal(3)} and {wal(5)}: what came later"),
+     (0, verified((wal(1), wal(255)), (wal(257, 2), wal(300, 2))), f"between {wal(255)} and {wal(257, 2)}")],
+)  # fmt: skip
+def test_damage_is_told_from_what_the_tool_says(code: int, text: str, reason: str) -> None:
+    with pytest.raises(program.DamagedError, match=reason):
+        program.judge(code, text, wal(2))
+
+
+def test_a_hole_before_the_newest_backup_is_no_damage() -> None:
+    with pytest.raises(program.HoleError, match="those after the next backup can"):
+        program.judge(0, verified((wal(1), wal(3)), (wal(5), wal(9))), wal(6))
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("error", 3)])
+def test_a_verification_ends_with_what_it_found(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, status: str, code: int
+) -> None:
+    said = [info(backup(2, "a")), verified((wal(1), wal(3)), status=status)]
+    monkeypatch.setattr(program.Tool, "_ask", lambda *_: (0, said.pop(0)))
+    assert program.main(["verify", "--repository", "2"]) == code
+
+
+def test_a_repository_out_of_reach_is_not_damaged(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    ran.told = info(backup(1, "a"), states=[(0, "ok"), (99, "[HostConnectError] timeout")])
+    assert program.main(["verify", "--repository", "2"]) == 1
+    assert "repository 2 does not answer" in capsys.readouterr().err
