@@ -51,6 +51,7 @@ POLL_SECONDS = 0.2
 MOST_STARTS = 5
 KEPT = ".before-restore"
 PUT_BACK = "put_back"
+WAY_BACK = " Nothing runs now; -e restore_state=absent instead of a moment puts the old database back and starts it."
 # A restored instance must not write into the archive of the live one. What is restored in place shall, but only when it
 # is handed over: until then its WAL waits.
 ARCHIVING = {True: {"archive_mode": "on", "archive_command": "/bin/false"}, False: {"archive_mode": "off"}}
@@ -227,9 +228,10 @@ class RestoredServer:
         try:
             progress = self._wait(plan)
             recovered = self._promote(plan, progress)
-        except BaseException:
+        except RecoveryError as error:
             self._host.systemctl("stop", self._unit)
-            raise
+            way_back = WAY_BACK if self._kept.exists() else ""
+            raise RecoveryError(f"{error}{way_back}") from error
         if self._in_place:
             self._host.systemctl("stop", self._unit)
         return recovered

@@ -112,7 +112,7 @@ def main() -> None:
         module.fail_json(msg=f"PostgreSQL does not answer: {' '.join(str(error).split())}")
     if not archived:
         module.fail_json(
-            msg=f"WAL segment {segment} was not archived within {options['timeout']} s: the view pg_stat_archiver says since"
+            msg=f"WAL segment {segment} was not archived within {options['timeout']} s: pg_stat_archiver says since"
             " when, and PostgreSQL's log why."
         )
     module.exit_json(changed=False, segment=segment)
