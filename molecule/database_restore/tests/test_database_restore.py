@@ -270,7 +270,7 @@ def test_a_hole_in_the_archive_is_told_and_not_taken_for_its_end(site: Site) -> 
 
 def test_a_damaged_backup_is_told(site: Site) -> None:
     """A byte is flipped in a file of the backup."""
-    find = "find /var/lib/pgbackrest/backup/gym/2*F -path '*pg_data/base/*' -printf '%s %p\\n' | sort -n | tail -1"
+    find = "find /var/lib/pgbackrest/backup/gym/2*F -type f ! -name 'backup.*' -printf '%s %p\\n' | sort -n | tail -1"
     file = str(site.keeper.check_output(find)).split()[1]
     flip = f'python3 -c \'f=open("{file}","r+b"); f.seek(9000); b=f.read(1)[0]; f.seek(9000); f.write(bytes([b^1]))\''
     label = Path(file.split("/gym/")[1]).parts[0]
