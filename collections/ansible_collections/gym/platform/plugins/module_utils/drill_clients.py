@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from psycopg import sql
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
+
+Session = psycopg.Connection[tuple[Any, ...]]
 
 # A server that takes longer to let a client in is taken for dead, in seconds.
 CONNECT_SECONDS = 3
@@ -50,7 +53,7 @@ class Database:
     name: str
     authority: str
 
-    def connect(self, user: str, password: str, first: int = 0) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(self, user: str, password: str, first: int = 0) -> Session:
         """Return a connection that commits each statement; the addresses are tried in turn, beginning with `first`.
 
         Raises psycopg.OperationalError when none lets the user in.
@@ -87,9 +90,9 @@ class DatabaseClient:
 
     def __init__(self, place: Database, user: str, password: str, *, statement: str = ROW, first: int = 0) -> None:
         """Connect to nothing yet."""
-        self._connect = lambda: place.connect(user, password, first)
+        self._connect = functools.partial(place.connect, user, password, first)
         self._statement = statement.encode()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Session | None = None
 
     def write(self, marker: Marker) -> None:
         """Write a marker in a transaction of its own."""
@@ -166,7 +169,7 @@ class CacheClient:
             self._primary.delete(*(self._key(marker) for marker in markers[begin : begin + BATCH]))
 
 
-def prepare(owner: psycopg.Connection[tuple[Any, ...]], writer: str) -> None:
+def prepare(owner: Session, writer: str) -> None:
     """Make the drill's own schema, empty, in which the writer may write and read."""
     clear(owner)
     owner.execute("create schema drill")
@@ -178,12 +181,12 @@ def prepare(owner: psycopg.Connection[tuple[Any, ...]], writer: str) -> None:
     owner.execute(sql.SQL(grant).format(user=sql.Identifier(writer)))
 
 
-def clear(owner: psycopg.Connection[tuple[Any, ...]]) -> None:
+def clear(owner: Session) -> None:
     """Remove the drill's own schema, and all that an earlier drill left in it."""
     owner.execute("drop schema if exists drill cascade")
 
 
-def rows(reader: psycopg.Connection[tuple[Any, ...]]) -> list[Marker]:
+def rows(reader: Session) -> list[Marker]:
     """Return all markers that are there."""
     return [Marker(*row) for row in reader.execute("select number, tenant, payload from drill.markers order by number")]
 

@@ -42,7 +42,7 @@ def test_a_leader_that_is_wanted_stays() -> None:
     ("members", "settings", "wanted", "message"),
     [
         (MEMBERS, SYNCHRONOUS, "db-9", "'db-9' is no member of the cluster, which db-1 leads. Possible: db-2."),
-        (MEMBERS, SYNCHRONOUS, "db-3", "db-3 cannot take over from db-1: it is no synchronous standby. Possible: db-2."),
+        (MEMBERS, SYNCHRONOUS, "db-3", "db-3 cannot take over from db-1: it is no synchronous standby. Possible: db-2"),
         ([LEADER, member("db-2", lag=1001)], ASYNCHRONOUS, "", "db-1 cannot hand over. Nobody can take over now: "
          "db-2 lags by 1001 bytes, and at most 1000 are allowed."),
         ([LEADER, member("db-2", lag="unknown")], ASYNCHRONOUS, "", "db-2 lags by unknown bytes"),
