@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             time.sleep(POLL_SECONDS)
         if failure and options["until"]:
             failure = f"not within {options['timeout']} s: {failure}"
-        name = str(self._task.get_name(include_role_fqcn=False))
+        name = str(self._task.name)
         host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         step = Step(name, host, options["run"], begun, time.time(), failure, options["disaster"])
         Book(Path(options["drill"])).add(step)
@@ -59,7 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def _command(self, command: str, directory: str | None) -> dict[str, Any]:
         """Run the command in a shell; a machine that cannot be reached is a failure of the command, too."""
         try:
-            done = self._low_level_execute_command(command, chdir=directory)
+            # With something to read it gets no terminal, which would mix what it says with its errors.
+            done = self._low_level_execute_command(command, in_data=b"\n", chdir=directory)
         except AnsibleConnectionFailure as error:
             return {"rc": 255, "stdout": "", "stderr": str(error)}
         return {key: done[key] for key in ("rc", "stdout", "stderr")}
