@@ -78,9 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what is described in the module of the same name."""
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
-            argument_spec=ARGUMENTS, required_if=[("state", "begun", ("database", "cache"), True)]
-        )
+        _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {"changed": True}
         book = Book(Path(options["drill"]))

@@ -13,6 +13,8 @@ from ansible_collections.gym.platform.plugins.module_utils.drill_book import Boo
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.5
+# So much of what a command said is told when it failed.
+MOST_CHARACTERS = 400
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "drill": {"type": "path", "required": True},
     "run": {"type": "str", "required": True},
@@ -51,7 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         step = Step(name, host, options["run"], begun, time.time(), failure, options["disaster"])
         Book(Path(options["drill"])).add(step)
         say(f"  {step.ended - step.begun:6.1f} s  {name}{f': {failure}' if failure else ''}")
-        told = {"changed": True, "begun": step.begun, "ended": step.ended, **done}
+        # Said explicitly: what the command said can be right although it ended with an error.
+        told = {"changed": True, "failed": False, "begun": step.begun, "ended": step.ended, **done}
         if failure:
             told |= {"failed": True, "msg": f"{options['run']} on {host}: {failure}."}
         return told
@@ -68,9 +71,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     @staticmethod
     def _failure(done: dict[str, Any], until: str) -> str:
         """Return why the command did not do what it was for; empty when it did."""
-        if done["rc"]:
-            last = (done["stderr"].strip() or done["stdout"].strip() or "it said nothing").splitlines()[-1]
-            return f"it ended with {done['rc']}: {last.strip()}"
-        if until and not re.search(until, done["stdout"], re.MULTILINE):
-            return f"it did not say '{until}' but: {done['stdout'].strip()[-300:] or 'nothing'}"
-        return ""
+        if re.search(until, done["stdout"], re.MULTILINE) if until else not done["rc"]:
+            return ""
+        said = (done["stdout"].strip() or done["stderr"].strip() or "nothing")[-MOST_CHARACTERS:]
+        wanted = f", without having said '{until}'" if until else ""
+        return f"it ended with {done['rc']}{wanted}; it said: {said}"

@@ -23,7 +23,9 @@ options:
     description: The directory in which it runs.
     type: path
   until:
-    description: A regular expression for what the command has to say, line by line. It is asked again until it does.
+    description:
+      - A regular expression for what the command has to say, line by line. It is run again until it does, whatever its
+        exit status. Without one it is run once, and has to end with 0.
     type: str
     default: ""
   timeout:
