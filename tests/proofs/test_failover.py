@@ -1,7 +1,7 @@
-"""The leader of the database is lost, or hands over, twenty times under load, and no client loses what it was promised.
+"""The leader of the database is lost, or hands over, twenty times under load, and no client loses what it was told.
 
-Each failover is a drill as a person runs it (`playbooks/dr_drill.yml`), with markers of its own; members check in at the
-same time, through the front door. Each ends with a platform that is healthy.
+Each failover is a drill as a person runs it (`playbooks/dr_drill.yml`), with markers of its own; members check in at
+the same time, through the front door. Each ends with a platform that is healthy.
 """
 
 from __future__ import annotations
@@ -70,20 +70,18 @@ def failover(kill: str) -> dict[str, Any]:
 
 def told(seconds: list[float]) -> str:
     """Return what twenty times were, in one line."""
-    ninety_five = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
-    return (
-        f"{min(seconds):.1f} to {max(seconds):.1f} s, median {statistics.median(seconds):.1f}, 95 % {ninety_five:.1f}"
-    )
+    middle, late = statistics.median(seconds), statistics.quantiles(seconds, n=20, method="inclusive")[-1]
+    return f"{min(seconds):.1f} to {max(seconds):.1f} s, median {middle:.1f}, 95 % within {late:.1f}"
 
 
 @pytest.mark.usefixtures("checking_in")
-@pytest.mark.parametrize("kill", ["processes", "host"])
-def test_twenty_failovers_lose_nothing_and_end_in_time(kill: str, say: Say) -> None:
-    reports = [failover(kill) for _ in range(TIMES)]
+def test_twenty_failovers_lose_nothing_and_end_in_time(say: Say) -> None:
+    # A host without power takes longer: when it led etcd, too, etcd comes first.
+    reports = [failover(kill) for kill in ("processes", "host") * (TIMES // 2)]
     seconds = [report["rto_seconds"] for report in reports]
     back = [sum(step["seconds"] for step in report["steps"] if "follows" in step["name"]) for report in reports]
     markers = sum(report["rows_expected"] for report in reports)
-    say(f"failovers ({kill}): {told(seconds)}; {markers} markers acknowledged")
+    say(f"failovers: {told(seconds)}; {markers} markers acknowledged")
     say(f"the old leader follows, once it is started, after {told(back)}")
     assert [report["lost_count"] for report in reports] == [0] * TIMES
     assert [report["rpo_seconds"] for report in reports] == [0.0] * TIMES

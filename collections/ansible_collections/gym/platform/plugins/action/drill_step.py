@@ -19,7 +19,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "drill": {"type": "path", "required": True},
     "run": {"type": "str", "required": True},
     "directory": {"type": "path"},
-    "until": {"type": "str", "default": ""},
+    "says": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
     "disaster": {"type": "bool", "default": False},
 }
@@ -42,11 +42,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         end = time.monotonic() + options["timeout"]
         while True:
             done = self._command(options["run"], options["directory"])
-            failure = self._failure(done, options["until"])
-            if not failure or not options["until"] or time.monotonic() > end:
+            failure = self._failure(done, options["says"])
+            if not failure or not options["says"] or time.monotonic() > end:
                 break
             time.sleep(POLL_SECONDS)
-        if failure and options["until"]:
+        if failure and options["says"]:
             failure = f"not within {options['timeout']} s: {failure}"
         name = str(self._task.name)
         host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
@@ -69,10 +69,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         return {key: done[key] for key in ("rc", "stdout", "stderr")}
 
     @staticmethod
-    def _failure(done: dict[str, Any], until: str) -> str:
+    def _failure(done: dict[str, Any], says: str) -> str:
         """Return why the command did not do what it was for; empty when it did."""
-        if re.search(until, done["stdout"], re.MULTILINE) if until else not done["rc"]:
+        if re.search(says, done["stdout"], re.MULTILINE) if says else not done["rc"]:
             return ""
         said = (done["stdout"].strip() or done["stderr"].strip() or "nothing")[-MOST_CHARACTERS:]
-        wanted = f", without having said '{until}'" if until else ""
+        wanted = f", without having said '{says}'" if says else ""
         return f"it ended with {done['rc']}{wanted}; it said: {said}"

@@ -22,7 +22,7 @@ options:
   directory:
     description: The directory in which it runs.
     type: path
-  until:
+  says:
     description:
       - A regular expression for what the command has to say, line by line. It is run again until it does, whatever its
         exit status. Without one it is run once, and has to end with 0.
@@ -48,7 +48,7 @@ EXAMPLES = r"""
   gym.platform.drill_step:
     drill: reports/development/dr_drill/20260101T000000Z
     run: patronictl -c /etc/patroni/config.yml list
-    until: '\| Leader +\| running'
+    says: '\| Leader +\| running'
 """
 
 RETURN = r"""
