@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import testinfra
-from ansible_collections.gym.platform.plugins.module_utils.drill_journal import attempts
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
@@ -87,17 +86,12 @@ def whole_again(place: Place) -> Iterator[None]:
     assert not list(place.reports.glob("*/*.writer.*"))
 
 
-def during(place: Place, act: Callable[[], object], *options: str) -> tuple[int, str]:
-    """Run a drill, and do something once its clients have written for a while."""
-    before = set(place.reports.glob("dr_drill/*.journal.jsonl"))
-
-    def written() -> bool:
-        new = set(place.reports.glob("dr_drill/*.journal.jsonl")) - before
-        return any(len(attempts(path)) > 30 for path in new)
-
+def during(place: Place, act: Callable[[], object]) -> tuple[int, str]:
+    """Run a drill, and do something as soon as another member leads."""
+    before = place.leader()
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(place.run, *options)
-        wait(SETTLED_SECONDS, written)
+        running = pool.submit(place.run)
+        wait(2 * SETTLED_SECONDS, lambda: place.leader() not in ("", before))
         act()
         return running.result()
 
