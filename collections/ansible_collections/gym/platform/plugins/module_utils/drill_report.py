@@ -198,13 +198,18 @@ def timeline(steps: Sequence[Record], attempts: Sequence[Attempt]) -> str:
         )
     foot = ROW * len(steps) + CHART
     counts = Counter((int(attempt.ended - begin), attempt.acknowledged) for attempt in attempts)
-    highest = max(counts.values())
-    for (second, acknowledged), count in sorted(counts.items()):
-        tall = CHART * count / highest * 0.9
-        drawn.append(
-            f"<rect x={place(begin + second):.1f} y={foot - tall:.1f} width={max(scale * 0.9, 0.5):.2f}"
-            f" height={tall:.1f} fill={GREEN if acknowledged else RED} fill-opacity=0.8 />"
-        )
+    seconds = sorted({second for second, _ in counts})
+    unit = CHART * 0.9 / max(counts[second, True] + counts[second, False] for second in seconds)
+    for second in seconds:
+        top = float(foot)
+        # What failed stands on what was acknowledged.
+        for acknowledged, colour in ((True, GREEN), (False, RED)):
+            if tall := counts[second, acknowledged] * unit:
+                top -= tall
+                drawn.append(
+                    f"<rect x={place(begin + second):.1f} y={top:.1f} width={max(scale * 0.9, 0.5):.2f}"
+                    f" height={tall:.1f} fill={colour} />"
+                )
     labels = f"acknowledged (green) and failed writes a second, {end - begin:.0f} s"
     return (
         f"<svg viewBox='0 0 {WIDTH} {height}' role=img aria-label='Timeline of the drill'>{''.join(drawn)}"
