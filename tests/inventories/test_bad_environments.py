@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import re
 from ansible_collections.gym.platform.plugins.module_utils.validation import problems, report
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ("development", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production")
 SHARED = {"firewall", "secret_store", "state", "wiring"}
 
 
@@ -106,7 +106,7 @@ FORM = [
     Bad("secrets", REFERENCE, "hunter2", "secrets.database_owner_password", "a reference, because"),
     Bad("secrets", REFERENCE, '"{{ database_password }}"', "secrets.database_owner_password", "a reference, because"),
     Bad("secrets", REFERENCE, "!vault abc", "secrets.database_owner_password", "in secrets.yml a lookup"),
-    Bad("firewall", "port: 9090", "port: 90900", "firewall[17].port", "from 1 to 65535"),
+    Bad("firewall", "port: 8404", "port: 84040", "firewall[3].port", "from 1 to 65535"),
     Bad("secret_store", "provider: file", "provider: paper", "secret_store.provider", "file"),
     Bad("backup", "full: daily", "full: [daily", "-", "is not YAML"),
 ]
@@ -189,17 +189,21 @@ EVERYWHERE = [
         "network_is_large_enough"),
     Bad("network", "cidr: 10.203.0.0/24", "cidr: 10.203.0.0/29", "network.cidr", "at least 11 hosts",
         "network_is_large_enough", "development"),
-    Bad("hosts", "10.203.0.61", "10.204.0.61", "hosts.monitoring-1", "an address in 10.203.0.0/24",
+    Bad("hosts", "10.203.0.61", "10.205.0.61", "hosts.monitoring-1", "an address in 10.203.0.0/24 or 10.204.0.0/24",
         "hosts_are_in_the_network", "development"),
+    Bad("hosts", "10.204.0.81", "10.204.0.255", "hosts.store-1", "or 10.204.0.0/24", "hosts_are_in_the_network",
+        "development"),
+    Bad("network", "dr_cidr: 10.210.0.0/16", "dr_cidr: 10.200.128.0/17", "network.dr_cidr", "apart from it",
+        "regions_are_apart"),
     Bad("hosts", "10.203.0.61", "10.203.0.51", "hosts.monitoring-1", "is the address of queue-1",
         "hosts_are_in_the_network", "development"),
     Bad("hosts", "        db-3: {ansible_host: 10.203.0.33}\n", "", "database.high_availability",
         "true with 2 hosts in the group database", "enough_hosts_to_agree", "development",
         "inventories/development/group_vars/all/database.yml"),
-    Bad("firewall", "{group: monitoring, port: 9090", "{group: monitorng, port: 9090", "firewall[17].group",
-        "did you mean `monitoring`?", "firewall_names_known_groups"),
-    Bad("firewall", "from: [cache, sentinel, app], why: Redis}", "from: [cache, sentinel, apps], why: Redis}",
-        "firewall[11].from[2]", "did you mean `app`?", "firewall_names_known_groups"),
+    Bad("firewall", "{group: edge, port: 8404", "{group: edgy, port: 8404", "firewall[3].group",
+        "did you mean `edge`?", "firewall_names_known_groups"),
+    Bad("firewall", "from: [containers], why: writer", "from: [container], why: writer",
+        "firewall[5].from[0]", "did you mean `containers`?", "firewall_names_known_groups"),
     Bad("firewall", "to_port: 2380", "to_port: 2300", "firewall[9].to_port", "at least 2379", "firewall_ranges_go_up"),
     Bad("firewall", "from: [database, backup]", "from: [anywhere]", "firewall[6].from", "name the groups",
         "firewall_closes_data"),
