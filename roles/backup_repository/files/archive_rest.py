@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ LEADER = ("master", "primary")
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 # What pgBackRest says for each repository in which a segment is already. It ends with 0 then, too.
 KNOWN = "already exists in the repo"
+# Patroni calls while PostgreSQL is still on its way; a replica that has a lot to replay first takes its time.
+PROMOTION_SECONDS = 600.0
+POLL_SECONDS = 0.5
+
+
+def wait_for_promotion(socket_directory: str) -> None:
+    """Wait until this node takes writes: only then does the new timeline have a segment. Raises TimeoutError."""
+    command = ["psql", "-XAtq", "-h", socket_directory, "-d", "postgres", "-c", "SELECT pg_is_in_recovery()"]
+    deadline = time.monotonic() + PROMOTION_SECONDS
+    while subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() != "f":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"PostgreSQL does not take writes after {PROMOTION_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
 
 
 def candidates(names: Iterable[str]) -> list[str]:
@@ -58,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     settings: dict[str, Any] = json.loads(SETTINGS.read_text())
     directory = Path(settings["directory"])
+    wait_for_promotion(settings["socket_directory"])
     failed = False
     for name in candidates(path.name for path in directory.iterdir()):
         try:

@@ -215,8 +215,9 @@ def sentence(repository: str, backup: Backup) -> str:
     """Say in one line what a backup is."""
     called = f" named '{backup.name}'" if backup.name else ""
     size, stored = (f"{count / 1e6:.1f} MB" for count in (backup.size_bytes, backup.stored_bytes))
+    took = backup.ended - backup.started
     what = f"{backup.kind} backup {backup.label}{called}"
-    return f"repository {repository}: {what}, {size} of which {stored} had to be stored, {backup.ended - backup.started} s"
+    return f"repository {repository}: {what}, {size} of which {stored} had to be stored, {took} s"
 
 
 def position(segment: str) -> int:

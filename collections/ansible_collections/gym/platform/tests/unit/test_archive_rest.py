@@ -45,8 +45,11 @@ class Repositories:
 
     def __init__(self, *known: str, away: str = "") -> None:
         self.known, self.away, self.asked = known, away, list[str]()
+        self.recovering: list[str] = []
 
     def __call__(self, command: list[str], **_: Any) -> Any:
+        if command[0] == "psql":
+            return SimpleNamespace(stdout=self.recovering.pop(0) if self.recovering else "f\n")
         name = Path(command[-1]).name
         self.asked.append(name)
         said = "".join(f"WARN: WAL file '{name}' already exists in the repo{number} archive\n" for number in (1, 2))
@@ -64,7 +67,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (wal(1), wal(2), wal(3), wal(4), wal(5, 2)):
         (tmp_path / name).touch()
     settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"cluster": "gym", "directory": str(tmp_path), "repositories": 2}))
+    settings.write_text(
+        json.dumps({"cluster": "gym", "directory": str(tmp_path), "socket_directory": "/run", "repositories": 2})
+    )
     monkeypatch.setattr(program, "SETTINGS", settings)
     return tmp_path
 
@@ -73,7 +78,10 @@ def test_a_new_leader_hands_over_until_it_finds_what_is_there(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repositories = Repositories(wal(1), wal(2))
+    # Not reachable yet, then still a replica.
+    repositories.recovering = ["", "t\n"]
     monkeypatch.setattr(subprocess, "run", repositories)
+    monkeypatch.setattr(program.time, "sleep", lambda _: None)
     assert program.main(["on_role_change", "master", "gym"]) == 0
     assert repositories.asked == [wal(4), wal(3), wal(2)]
     assert capsys.readouterr().out.count("handed") == 2
