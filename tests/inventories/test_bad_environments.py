@@ -202,7 +202,7 @@ EVERYWHERE = [
         "inventories/development/group_vars/all/database.yml"),
     Bad("firewall", "{group: edge, port: 8404", "{group: edgy, port: 8404", "firewall[3].group",
         "did you mean `edge`?", "firewall_names_known_groups"),
-    Bad("firewall", "from: [containers], why: writer", "from: [container], why: writer",
+    Bad("firewall", "from: [containers, controllers], why: writer", "from: [container, controllers], why: writer",
         "firewall[5].from[0]", "did you mean `containers`?", "firewall_names_known_groups"),
     Bad("firewall", "to_port: 2380", "to_port: 2300", "firewall[9].to_port", "at least 2379", "firewall_ranges_go_up"),
     Bad("firewall", "from: [database, backup]", "from: [anywhere]", "firewall[6].from", "name the groups",

@@ -426,7 +426,41 @@ def audit_ttl(settings: Settings) -> int:
     return 0
 
 
+def replication(
+    settings: Settings, sentinels: Sequence[SentinelAnswer], nodes: Sequence[NodeAnswer]
+) -> tuple[list[str], bool]:
+    """Say who is the primary and who follows, in a line for each, and tell whether all is as it has to be."""
+    votes = [answer.address for answer in sentinels]
+    primary = max(sentinels, key=lambda answer: answer.config_epoch).address if sentinels else ""
+    agreeing = votes.count(primary)
+    lines = [f"primary is {primary or 'unknown'}, on the word of {agreeing} of {len(settings.sentinels)} Sentinels"]
+    whole = agreeing == len(settings.sentinels)
+    answers = {answer.address: answer for answer in nodes}
+    for address in settings.nodes:
+        answer = answers.get(address)
+        if answer is None:
+            lines.append(f"{address} does not answer")
+        elif answer.role == "master":
+            lines.append(f"{address} leads")
+        else:
+            lines.append(f"{address} follows {answer.primary}, link {'up' if answer.link_up else 'down'}")
+        follows = answer is not None and answer.role != "master" and answer.primary == primary and answer.link_up
+        leads = answer is not None and answer.role == "master" and address == primary
+        whole = whole and (leads or follows)
+    return lines, whole
+
+
+def show_status(settings: Settings) -> int:
+    """Ask all Sentinels and nodes, and end with 1 when one is away or disagrees."""
+    sentinels = [answer for address in settings.sentinels if (answer := ask_sentinel(settings, address))]
+    nodes = [answer for address in settings.nodes if (answer := ask_node(settings, address))]
+    lines, whole = replication(settings, sentinels, nodes)
+    print("\n".join(lines))
+    return 0 if whole else 1
+
+
 ACTIONS = {
+    "status": show_status,
     "prepare-server": prepare_server,
     "prepare-sentinel": prepare_sentinel,
     "server-ready": server_ready,

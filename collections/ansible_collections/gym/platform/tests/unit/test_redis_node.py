@@ -124,6 +124,37 @@ def test_sentinel_forgets_epochs_and_replicas_of_another_primary() -> None:
     assert "known-replica" not in text
 
 
+def test_the_status_says_who_leads_and_who_follows() -> None:
+    nodes = [peer(A, B), peer(B, B)]
+    lines, whole = node.replication(settings(), [sentinel(B)] * 3, nodes)
+    assert lines == [
+        f"primary is {B}, on the word of 3 of 3 Sentinels",
+        f"{A} follows {B}, link up",
+        f"{B} leads",
+    ]
+    assert whole
+
+
+@pytest.mark.parametrize(
+    ("votes", "nodes", "line"),
+    [
+        ([B], [], f"primary is {B}, on the word of 1 of 3 Sentinels"),
+        ([], [], "primary is unknown, on the word of 0 of 3 Sentinels"),
+        ([B] * 3, [], f"{A} does not answer"),
+        ([B] * 3, [("slave", B, False)], f"{A} follows {B}, link down"),
+        ([B] * 3, [("master", A, True)], f"{A} leads"),
+    ],
+)
+def test_the_status_is_not_whole_when_one_is_away_or_disagrees(
+    votes: list[str], nodes: list[tuple[str, str, bool]], line: str
+) -> None:
+    primary = peer(B, B)
+    answers = [node.NodeAnswer(A, role, follows, up, False, 0) for role, follows, up in nodes]
+    lines, whole = node.replication(settings(), [sentinel(address) for address in votes], [primary, *answers])
+    assert line in lines
+    assert not whole
+
+
 def test_a_failover_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([True, True, True, False, False, False])
     monkeypatch.setattr(
