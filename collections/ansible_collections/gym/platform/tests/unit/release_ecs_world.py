@@ -92,6 +92,10 @@ class EcsWorld:
     def shares(self) -> set[int]:
         return {green(rule) for rule in self.rules("Live").values()}
 
+    def workers(self) -> set[str]:
+        running = [one for one in self.services() if one["serviceName"].startswith("worker-") and one["runningCount"]]
+        return {version_of(self.definition(one["taskDefinition"])) for one in running}
+
     def versions(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for service in self.services():
