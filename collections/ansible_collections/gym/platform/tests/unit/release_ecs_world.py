@@ -23,6 +23,7 @@ from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import BLUE, COLOURS, GREEN
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs import EcsDriver, EcsStore
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_aws import Aws
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_jobs import started
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records import Target
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import HEADER, weights_of
 from botocore.awsrequest import AWSResponse
@@ -105,10 +106,7 @@ class EcsWorld:
         return found
 
     def job_version(self) -> str:
-        try:
-            return version_of(self.definition(f"{NAME}-report"))
-        except ClientError:
-            return ""
+        return next((version_of(self.definition(started(one))) for one in self.schedules().values()), "")
 
     # --- what a person sees in the account
 
@@ -118,6 +116,12 @@ class EcsWorld:
         arns = ecs.list_services(cluster=NAME)["serviceArns"]
         found = ecs.describe_services(cluster=NAME, services=arns, include=["TAGS"])["services"] if arns else []
         return [service for service in found if service["status"] == "ACTIVE"]
+
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """Return what runs at its times, by name."""
+        scheduler = self.client("scheduler")
+        found = scheduler.list_schedules(GroupName=NAME)["Schedules"]
+        return {one["Name"]: scheduler.get_schedule(GroupName=NAME, Name=one["Name"]) for one in found}
 
     def definition(self, name: str) -> dict[str, Any]:
         """Return a task definition, the newest active one of a family."""
@@ -249,6 +253,7 @@ class EcsWorld:
         elbv2, ecr = self.client("elbv2"), self.client("ecr")
         self.client("ecs").create_cluster(clusterName=NAME)
         self.client("logs").create_log_group(logGroupName=LOGS)
+        self.client("scheduler").create_schedule_group(Name=NAME)
         self.client("dynamodb").create_table(
             TableName=TABLE,
             AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
@@ -264,14 +269,19 @@ class EcsWorld:
         nothing = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
         facts = {
             "ComputeClusterName": NAME,
+            "ComputeClusterArn": f"arn:aws:ecs:{REGION}:{self.account}:cluster/{NAME}",
             "ComputeOriginName": f"origin.{self.domain}",
             "ComputeReleasesTable": TABLE,
             "ComputeOneOffLogGroup": LOGS,
             "NetworkPrivateSubnetIds": "subnet-a,subnet-b",
             "NetworkServiceSecurityGroupId": "sg-1",
             "QueueNotificationsName": "notifications",
+            "QueueSchedulesName": NAME,
+            "QueueSchedulesRoleArn": f"arn:aws:iam::{self.account}:role/{NAME}-schedules",
+            "QueueSchedulesDeadQueueArn": f"arn:aws:sqs:{REGION}:{self.account}:{NAME}-schedules-dead",
             "RegistryGymApiRepositoryUri": repository["repositoryUri"],
             "SecretsServiceSecretArn": secret["ARN"],
+            "SecretsMessagesKeyArn": f"arn:aws:kms:{REGION}:{self.account}:key/messages",
         }
         for listener, port in {"Live": 443, "Trial": 8443}.items():
             made = elbv2.create_listener(

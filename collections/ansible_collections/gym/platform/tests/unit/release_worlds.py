@@ -38,7 +38,14 @@ WORKER: dict[str, Any] = {
     "cpu": 0.5,
     "memory_mb": 128,
 }
-JOB: dict[str, Any] = {"name": "report", "kind": "job", "command": ["report"], "cpu": 0.5, "memory_mb": 128}
+JOB: dict[str, Any] = {
+    "name": "report",
+    "kind": "job",
+    "command": ["report"],
+    "schedule": "*-*-* 02:30:00",
+    "cpu": 0.5,
+    "memory_mb": 128,
+}
 SERVICES = [API, WORKER, JOB]
 HOSTS = {"app-1": "10.0.0.1", "app-2": "10.0.0.2"}
 
