@@ -102,7 +102,9 @@ def released(driver: EcsDriver) -> Iterator[Release]:
 def schedules(account: Account) -> dict[str, str]:
     """Return when jobs run, by name."""
     scheduler, group = client(account, "scheduler"), {"GroupName": "gym-production"}
-    found = (scheduler.get_schedule(Name=one["Name"], **group) for one in scheduler.list_schedules(**group)["Schedules"])
+    found = (
+        scheduler.get_schedule(Name=one["Name"], **group) for one in scheduler.list_schedules(**group)["Schedules"]
+    )
     return {one["Name"]: one["ScheduleExpression"] for one in found}
 
 

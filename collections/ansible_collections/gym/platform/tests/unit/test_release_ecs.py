@@ -16,7 +16,8 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TrialListener, key_of
 from ansible_collections.gym.platform.plugins.module_utils.release_run import Result
-from release_ecs_world import LOGS, NAME, EcsWorld, colour_of, version_of
+from ansible_collections.gym.platform.tests.unit.release_ecs_account import colour_of, version_of
+from release_ecs_world import LOGS, NAME, EcsWorld
 from release_worlds import API, JOB, SERVICES
 from test_release_drivers import Releasing
 
@@ -215,7 +216,7 @@ def test_the_rules_of_a_service_that_is_no_longer_described_go_with_the_next_rel
 ) -> None:
     releasing.release("1")
     world.settings["domain"] = "another.test"
-    EcsWorld.worlds["api.another.test"] = world
+    world.hosts["api.another.test"] = world
     assert releasing.release("2").result is Result.LIVE
     hosts = {
         key_of(rule["Conditions"]).split()[0]
