@@ -18,6 +18,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_templates import 
 )
 from ansible_collections.gym.platform.plugins.module_utils.environment import leaves
 
+from tests.ecs import golden as tasks
 from tests.project import ROOT
 from tests.project import load as load_yaml
 from tests.stacks.golden import ENVIRONMENTS, GOLDEN, VARIANTS
@@ -200,6 +201,21 @@ def test_workers_and_jobs_are_on_spot() -> None:
     assert capacity == {"gym-api": {"FARGATE"}, "gym-worker": {"FARGATE", "FARGATE_SPOT"}}
     (schedule,) = released("production", "Scheduler::Schedule")
     assert schedule["Target"]["EcsParameters"]["CapacityProviderStrategy"][0]["CapacityProvider"] == "FARGATE_SPOT"
+
+
+def test_the_proxy_lets_in_everybody_whose_password_a_release_hands_out() -> None:
+    target = tasks.target("production")
+    handed_out = {
+        output
+        for secrets in (target.secrets, *target.one_off_secrets.values())
+        for name, output in secrets.items()
+        if "DATABASE" in name
+    }
+    (proxy,) = properties("production", "RDS::DBProxy").values()
+    assert {one["SecretArn"]["Ref"] for one in proxy["Auth"]} == handed_out
+    role = templates("production")["database"].resources["ProxyRole"]["Properties"]
+    allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]
+    assert {one["Ref"] for one in allowed} == handed_out
 
 
 @in_environments
