@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
 from ansible_collections.gym.platform.plugins.module_utils.release_dossier import write
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import COLOURS, Driver, DriverError
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
@@ -49,21 +50,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def started(process: int) -> str | None:
-    """Return the start time of a process, in clock ticks after the boot, None when there is no such process."""
-    try:
-        # The name, in parentheses, may have blanks; the start time is the twentieth field after it.
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
-
-
 def this_run(variables: Mapping[str, Any]) -> Lock:
     """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
     host, process = socket.gethostname(), os.getppid()
     person = variables.get("awx_user_name") or os.environ.get("SUDO_USER") or getpass.getuser()
     return Lock(
-        f"{person}@{host} (process {process})", host, process, started(process) or "", stamp(datetime.now(UTC)), ""
+        f"{person}@{host} (process {process})", host, process, started_at(process), stamp(datetime.now(UTC)), ""
     )
 
 
@@ -71,7 +63,7 @@ def alive(lock: Lock) -> bool | None:
     """Tell whether a holder's process is running, None when it is on another machine."""
     if lock.host != socket.gethostname():
         return None
-    return started(lock.process) == lock.started
+    return is_running(lock.process, lock.started)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 ANYWHERE = "anywhere"
 CONTAINERS = "containers"
+CONTROLLERS = "controllers"
 # Docker's default bridge, and the bridges of the networks that people make.
 CONTAINER_INTERFACES = ("docker0", "br-*")
 PROTOCOLS = ("tcp", "udp")
@@ -41,17 +42,21 @@ def machine_addresses(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, 
 
 
 def _sources(
-    names: Sequence[str], groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
+    names: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    controllers: Sequence[str],
 ) -> list[str]:
     """Return nftables matches, each for a way in; the empty match means everybody."""
-    legal = [ANYWHERE, CONTAINERS, *sorted(groups)]
+    legal = [ANYWHERE, CONTAINERS, CONTROLLERS, *sorted(groups)]
     for name in names:
         if name not in legal:
             raise _one_of(name, legal, "a group of the inventory")
     if ANYWHERE in names:
         return [""]
-    hosts = {host for name in names if name != CONTAINERS for host in groups[name]}
-    addresses = sorted((ipaddress.ip_address(_address(host, hostvars)) for host in hosts), key=lambda a: a.packed)
+    hosts = {host for name in names for host in groups.get(name, ())}
+    known = {_address(host, hostvars) for host in hosts} | set(controllers if CONTROLLERS in names else ())
+    addresses = sorted(map(ipaddress.ip_address, known), key=lambda address: address.packed)
     matches = []
     for family, version in (("ip", 4), ("ip6", 6)):
         own = [str(address) for address in addresses if address.version == version]
@@ -77,10 +82,12 @@ def firewall_rules(
     group_names: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     hostvars: Mapping[str, Mapping[str, Any]],
+    controllers: Sequence[str] = (),
 ) -> list[dict[str, str]]:
     """Return the openings of one machine, a member of `group_names`.
 
-    Each has `source` (an nftables match, empty for everybody), `protocol`, `ports` and `why`.
+    `controllers` are the addresses of the machines that run the playbooks. Each opening has `source` (an nftables
+    match, empty for everybody), `protocol`, `ports` and `why`.
     """
     rules = []
     for entry in firewall:
@@ -99,7 +106,7 @@ def firewall_rules(
             continue
         rules += [
             {"source": source, "protocol": protocol, "ports": _ports(entry), "why": entry["why"]}
-            for source in _sources(entry["from"], groups, hostvars)
+            for source in _sources(entry["from"], groups, hostvars, controllers)
         ]
     return rules
 

@@ -13,23 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
+
 LOG_LINES = 5
 POLL_SECONDS = 0.1
 
 
 class CloudError(Exception):
     """The cloud does not serve; the message is one sentence."""
-
-
-def started_at(pid: int) -> str:
-    """Return the kernel's start time of a process, or nothing: it tells a process from a later one with its number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    # A zombie has ended, and only waits for its parent to notice.
-    return "" if fields[0] == "Z" else fields[19]
 
 
 class Cloud:
@@ -47,8 +38,7 @@ class Cloud:
             record = json.loads(self._record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        alive = record["started_at"] and started_at(int(record["pid"])) == record["started_at"]
-        return str(record["endpoint"]) if alive else None
+        return str(record["endpoint"]) if is_running(int(record["pid"]), record["started_at"]) else None
 
     def start(self, command: list[str], environment: Mapping[str, str], timeout: float) -> str:
         """Start it in a session of its own, wait until it answers, and return where. Raises CloudError."""

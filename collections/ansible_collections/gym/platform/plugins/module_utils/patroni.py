@@ -131,6 +131,17 @@ class Cluster:
         leader = self.leader()
         return str(leader["name"]) if leader else ""
 
+    def hand_over(self, leader: str, successor: str) -> None:
+        """Let a successor lead, and wait until it does and the former leader is fed by it.
+
+        Raises PatroniError, with Patroni's own words, when it refuses or somebody else leads afterwards.
+        """
+        status, answer = self._api("POST", f"{self._url}/switchover", {"leader": leader, "candidate": successor})
+        if status != 200:
+            raise PatroniError(f"Patroni did not let {leader} hand over to {successor}, {status}: {answer}")
+        self._wait(f"the promotion of {successor}", lambda: (self.leader() or {}).get("name") == successor)
+        self._wait(f"the return of {leader} as a follower", partial(self._serves, leader))
+
     def configuration(self) -> dict[str, Any]:
         """Return the settings that the cluster has."""
         return self._read("config")

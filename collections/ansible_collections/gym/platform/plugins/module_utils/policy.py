@@ -28,7 +28,7 @@ LONGEST_NAME = 32
 COMPUTE = {"docker": ("docker_hosts",), "aws": ("ecs", "docker_hosts", "eks"), "gcp": ("cloud_run", "gke")}
 DATA_GROUPS = ("database", "cache", "sentinel", "queue")
 # What `from` in the firewall may name besides inventory groups.
-ORIGINS = ("containers", "anywhere")
+ORIGINS = ("containers", "controllers", "anywhere")
 FREQUENCIES = ("hourly", "daily", "weekly")
 
 

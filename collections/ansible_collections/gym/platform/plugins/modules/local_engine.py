@@ -57,6 +57,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine
+from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
 
 SYSTEMD = Path("/run/systemd/system")
 LOG_LINES = 5
@@ -64,17 +65,6 @@ LOG_LINES = 5
 
 class NoEngineError(Exception):
     """No engine can be had; the message is one sentence."""
-
-
-def started_at(pid: int) -> str:
-    """Return the kernel's start time of a process, or nothing: it tells a process from a later one with its number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    # A zombie has ended, and only waits for its parent to notice.
-    return "" if fields[0] == "Z" else fields[19]
 
 
 class OwnEngine:
@@ -92,7 +82,7 @@ class OwnEngine:
         except (OSError, ValueError):
             return None
         pid = int(record["pid"])
-        return pid if record["started_at"] and started_at(pid) == record["started_at"] else None
+        return pid if is_running(pid, record["started_at"]) else None
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the daemon in a session of its own, so that it outlives this run and its terminal."""

@@ -56,6 +56,18 @@ def test_containers_come_in_by_the_bridges_of_docker() -> None:
     assert [rule["source"] for rule in found] == ['iifname "docker0" ', 'iifname "br-*" ']
 
 
+def test_controllers_are_the_addresses_that_the_environment_names() -> None:
+    only, mixed = entry(**{"from": ["controllers"]}), entry(**{"from": ["edge", "controllers"]})
+    own = ["10.0.0.1"]
+    assert [rule["source"] for rule in firewall_rules([only], ["app"], GROUPS, HOSTVARS, own)] == [
+        "ip saddr { 10.0.0.1 } "
+    ]
+    assert [rule["source"] for rule in firewall_rules([mixed], ["app"], GROUPS, HOSTVARS, own)] == [
+        "ip saddr { 10.0.0.1, 10.0.0.2 } "
+    ]
+    assert firewall_rules([only], ["app"], GROUPS, HOSTVARS) == []
+
+
 def test_other_machines_openings_stay_closed() -> None:
     assert rules(entry(), group_names=["database"]) == []
 

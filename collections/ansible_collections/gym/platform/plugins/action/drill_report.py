@@ -1,0 +1,106 @@
+"""Look for every acknowledged marker of a drill, judge it by the policy, and write what it has shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from ansible.plugins.action import ActionBase
+from ansible_collections.gym.platform.plugins.action.drill_journal import CACHE, DATABASE, PLACE
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
+from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book
+from ansible_collections.gym.platform.plugins.module_utils.drill_clients import (
+    CacheClient,
+    Database,
+    NotAcknowledgedError,
+    rows,
+)
+from ansible_collections.gym.platform.plugins.module_utils.drill_journal import Attempt, Marker
+from ansible_collections.gym.platform.plugins.module_utils.drill_measure import measure
+from ansible_collections.gym.platform.plugins.module_utils.drill_report import Policy, page, record
+
+# What a drill that has failed makes of ansible-playbook's exit status, by the callback `outcome`.
+EXIT_FAILED = 5
+POLL_SECONDS = 0.5
+POLICY: dict[str, dict[str, Any]] = {
+    "rto_seconds": {"type": "float", "required": True},
+    "rpo_seconds": {"type": "float", "required": True},
+    "lossless": {"type": "bool", "required": True},
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "drill": {"type": "path", "required": True},
+    "environment": {"type": "str", "required": True},
+    "scenario": {"type": "str", "required": True},
+    "policy": {"type": "dict", "options": POLICY, "required": True},
+    "database": {"type": "dict", "options": DATABASE},
+    "cache": {"type": "dict", "options": CACHE},
+    "place": {"type": "dict", "options": PLACE},
+    "until": {"type": "float"},
+    "back": {"type": "float"},
+    "failure": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 60},
+}
+
+
+def past(directory: Path) -> list[dict[str, Any]]:
+    """Return the reports of a directory; what is no report is none."""
+    found = []
+    for path in sorted(directory.glob("*Z.json")):
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            continue
+    return [report for report in found if isinstance(report, dict)]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information
+    """The task."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is described in the module of the same name."""
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(
+            argument_spec=ARGUMENTS, required_one_of=[("database", "cache")], mutually_exclusive=[("database", "cache")]
+        )
+        if self._task.check_mode:
+            return {"changed": False}
+        book = Book(Path(options["drill"]))
+        attempts, steps = book.attempts(), book.steps()
+        found, failure = self._found(options, attempts)
+        disaster = next((step.begun for step in steps if step.disaster), steps[0].begun if steps else time.time())
+        measured = measure(attempts, found, disaster, options["until"])
+        if options["back"]:
+            measured = dataclasses.replace(measured, rto_seconds=options["back"] - disaster)
+        about = {"environment": options["environment"], "scenario": options["scenario"]}
+        why = " ".join(filter(None, (options["failure"], failure)))
+        report = record(about, measured, Policy(**options["policy"]), steps, past(book.stem.parent), why)
+        data, shown = (book.stem.with_name(f"{book.stem.name}.{kind}") for kind in ("json", "html"))
+        write_atomically(data, json.dumps(report, indent=2) + "\n")
+        write_atomically(shown, page(report, attempts))
+        result = {"changed": True, "report": report, "files": [str(data), str(shown)]}
+        result["msg"] = f"{report['sentence']} Report: {shown}"
+        return result if report["passed"] else {**result, "failed": True, "exit_status": EXIT_FAILED}
+
+    def _found(self, options: Mapping[str, Any], attempts: list[Attempt]) -> tuple[list[Marker], str]:
+        """Return the markers that are there, or why they could not be read: then none of them counts as found."""
+        end = time.monotonic() + options["timeout"]
+        while True:
+            try:
+                if options["cache"]:
+                    return CacheClient(options["cache"]).found([attempt.marker for attempt in attempts]), ""
+                database = options["database"]
+                place = Database(**(options["place"] or database["place"]))
+                with place.connect(database["user"], database["password"]) as session:
+                    return rows(session), ""
+            except (psycopg.Error, NotAcknowledgedError) as error:
+                if time.monotonic() > end:
+                    return [], f"The markers could not be read: {str(error).strip()}"
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,75 @@
+"""Take one step of a drill: a command that a person would give, on the machine where they would give it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book, Step
+from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
+
+POLL_SECONDS = 0.5
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "drill": {"type": "path", "required": True},
+    "run": {"type": "str", "required": True},
+    "directory": {"type": "path"},
+    "until": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 60},
+    "disaster": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information
+    """The task."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is described in the module of the same name."""
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        if self._task.check_mode:
+            return {"changed": True, "msg": f"Would run: {options['run']}"}
+        begun = time.time()
+        end = time.monotonic() + options["timeout"]
+        while True:
+            done = self._command(options["run"], options["directory"])
+            failure = self._failure(done, options["until"])
+            if not failure or not options["until"] or time.monotonic() > end:
+                break
+            time.sleep(POLL_SECONDS)
+        if failure and options["until"]:
+            failure = f"not within {options['timeout']} s: {failure}"
+        name = str(self._task.get_name(include_role_fqcn=False))
+        host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
+        step = Step(name, host, options["run"], begun, time.time(), failure, options["disaster"])
+        Book(Path(options["drill"])).add(step)
+        say(f"  {step.ended - step.begun:6.1f} s  {name}{f': {failure}' if failure else ''}")
+        told = {"changed": True, "begun": step.begun, "ended": step.ended, **done}
+        if failure:
+            told |= {"failed": True, "msg": f"{options['run']} on {host}: {failure}."}
+        return told
+
+    def _command(self, command: str, directory: str | None) -> dict[str, Any]:
+        """Run the command in a shell; a machine that cannot be reached is a failure of the command, too."""
+        try:
+            done = self._low_level_execute_command(command, chdir=directory)
+        except AnsibleConnectionFailure as error:
+            return {"rc": 255, "stdout": "", "stderr": str(error)}
+        return {key: done[key] for key in ("rc", "stdout", "stderr")}
+
+    @staticmethod
+    def _failure(done: dict[str, Any], until: str) -> str:
+        """Return why the command did not do what it was for; empty when it did."""
+        if done["rc"]:
+            last = (done["stderr"].strip() or done["stdout"].strip() or "it said nothing").splitlines()[-1]
+            return f"it ended with {done['rc']}: {last.strip()}"
+        if until and not re.search(until, done["stdout"], re.MULTILINE):
+            return f"it did not say '{until}' but: {done['stdout'].strip()[-300:] or 'nothing'}"
+        return ""
