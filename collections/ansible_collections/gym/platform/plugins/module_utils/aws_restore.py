@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 
 LATEST = "latest"
@@ -98,12 +99,9 @@ def moment(text: str) -> datetime.datetime | None:
     if text == LATEST:
         return None
     try:
-        found = datetime.datetime.fromisoformat(text)
+        return moments.read(text)
     except ValueError as error:
-        raise RequestError(f"time is '{text}'; give '{LATEST}', or a time such as 2030-01-31T12:00:00Z.") from error
-    if found.tzinfo is None:
-        raise RequestError(f"time is '{text}', which has no zone: add Z for UTC, or an offset such as +01:00.")
-    return found.astimezone(datetime.UTC)
+        raise RequestError(f"time: {error} '{LATEST}' is a time, too.") from error
 
 
 def check_window(

@@ -1,0 +1,141 @@
+"""What pgBackRest says that it holds: repositories, backups, WAL, and how timelines came about. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.gym.platform.plugins.module_utils import moments
+
+# Under this key a backup is annotated with the name that a person gave it.
+NAME = "name"
+WAL_SEGMENT_BYTES = 16 << 20
+
+# The reason in a history when recovery stopped at a time; a failover gives another one.
+_LEFT_OUT = re.compile(r"before (\d{4}-\S+ \S+)")
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup in a repository."""
+
+    label: str
+    kind: str
+    """full, diff or incr"""
+    started: datetime.datetime
+    stopped: datetime.datetime
+    """From here on a database can be recovered with it."""
+    size: int
+    """Bytes of the database when it is restored."""
+    stored: int
+    """Bytes of it in the repository, those of the backups that it builds on included."""
+    name: str
+    """What a person called it; empty without a name."""
+    damaged: bool
+    """Pages of the database were broken when it was made."""
+    last_segment: str
+    """The WAL segment without which it is not consistent."""
+    position: int
+    """The byte of the WAL at which it is consistent."""
+
+    @property
+    def timeline(self) -> int:
+        """The timeline that it was made on."""
+        return timeline_of(self.last_segment)
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a timeline left the one before."""
+
+    timeline: int
+    """The one that it left."""
+    position: int
+    """The byte of the WAL from which on that one went its own way."""
+    given_up_from: datetime.datetime | None
+    """The first transaction that a restore left out; None for a failover, which leaves out nothing."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One of pgBackRest's repositories, with what it holds of the database."""
+
+    number: int
+    fault: str
+    """Why it cannot be used, in pgBackRest's words; empty when it can."""
+    backups: tuple[Backup, ...] = ()
+    """Oldest first."""
+    newest_segment: str = ""
+    """The last WAL segment of the newest timeline."""
+    archive: str = ""
+    """The directory of the WAL in the repository."""
+    forks: tuple[Fork, ...] = ()
+    """How the timeline that is restored on came about, oldest first."""
+
+
+def read_repositories(information: Sequence[Mapping[str, Any]], stanza: str) -> dict[int, Repository]:
+    """Read what `pgbackrest info --output=json` says about a stanza, by the number of the repository."""
+    found = next((entry for entry in information if entry.get("name") == stanza), {})
+    archives = {entry["database"]["repo-key"]: entry for entry in found.get("archive", [])}
+    return {
+        entry["key"]: Repository(
+            number=entry["key"],
+            fault="" if entry["status"]["code"] == 0 else str(entry["status"]["message"]),
+            backups=tuple(
+                sorted(
+                    (_backup(row) for row in found["backup"] if row["database"]["repo-key"] == entry["key"]),
+                    key=lambda backup: backup.stopped,
+                )
+            ),
+            newest_segment=archives.get(entry["key"], {}).get("max") or "",
+            archive=f"archive/{stanza}/{archives[entry['key']]['id']}" if entry["key"] in archives else "",
+        )
+        for entry in found.get("repo", [])
+    }
+
+
+def read_history(text: str) -> tuple[Fork, ...]:
+    """Read PostgreSQL's history of a timeline: whom it left, where, and why."""
+    forks = []
+    for line in text.splitlines():
+        parent, position, reason = [*line.split("\t"), "", ""][:3]
+        if parent.strip().isdecimal():
+            given_up = _LEFT_OUT.match(reason)
+            moment = moments.read(given_up[1]) if given_up else None
+            forks.append(Fork(int(parent), byte_of(position), moment))
+    return tuple(forks)
+
+
+def _backup(row: Mapping[str, Any]) -> Backup:
+    times = {key: datetime.datetime.fromtimestamp(value, datetime.UTC) for key, value in row["timestamp"].items()}
+    return Backup(
+        label=row["label"],
+        kind=row["type"],
+        started=times["start"],
+        stopped=times["stop"],
+        size=row["info"]["size"],
+        stored=row["info"]["repository"]["size"],
+        name=(row.get("annotation") or {}).get(NAME, ""),
+        damaged=bool(row.get("error")),
+        last_segment=row["archive"]["stop"] or "",
+        position=byte_of(row["lsn"]["stop"]),
+    )
+
+
+def timeline_of(segment: str) -> int:
+    """Return the timeline of a WAL segment; 0 without a segment."""
+    return int(segment[:8], 16) if segment else 0
+
+
+def segment_number(segment: str) -> int:
+    """Return the place of a WAL segment among all, whatever its timeline."""
+    return (int(segment[8:16], 16) << 32) // WAL_SEGMENT_BYTES + int(segment[16:24], 16)
+
+
+def byte_of(position: str) -> int:
+    """Return the byte of the WAL that a position such as 0/7000018 stands for."""
+    high, low = position.split("/")
+    return int(high, 16) << 32 | int(low, 16)
