@@ -21,7 +21,7 @@ DAY_SECONDS = 86400
 # By the ARN of the recovery point, which is that of the snapshot; by the id of the job.
 points = AccountRegionScopedDict()
 copies = AccountRegionScopedDict()
-NATIVE_START, NATIVE_REQUEST = backup._start_job, backup.handle_request
+NATIVE_START, NATIVE_REQUEST, NATIVE_TAGS = backup._start_job, backup.handle_request, backup._list_tags
 
 
 def start_job(asked: Mapping[str, Any]) -> Answer:
@@ -120,6 +120,15 @@ async def handle_request(method: str, path: str, headers: Any, body: bytes, quer
     return answer
 
 
+def tagged(arn: str) -> Answer:
+    """List the tags of something of AWS Backup; a recovery point has those of its snapshot."""
+    if arn not in points:
+        answer: Answer = NATIVE_TAGS(arn)
+        return answer
+    snapshot = rds._snapshots[arn.split(":", 6)[6]]
+    return _ok({"Tags": {tag["Key"]: tag["Value"] for tag in snapshot["TagList"]}})
+
+
 def describe_copy(job: str) -> Answer:
     """Describe a copy job."""
     if (found := copies.get(job)) is None:
@@ -130,6 +139,7 @@ def describe_copy(job: str) -> Answer:
 def register() -> None:
     """Teach MiniStack."""
     backup._start_job, backup._describe_copy_job = start_job, describe_copy
+    backup._list_tags = tagged
     backup._list_recovery_points_by_vault, backup.handle_request = listed, handle_request
 
 

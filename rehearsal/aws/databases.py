@@ -28,7 +28,8 @@ Answer = tuple[int, dict[str, str], bytes]
 # security and parameter groups, one day of backups, no monitoring.
 INHERITED = ("Engine", "EngineVersion", "DBInstanceClass", "AllocatedStorage", "DBName", "MasterUsername")
 ENCRYPTION = ("StorageEncrypted", "KmsKeyId")
-NATIVE, NATIVE_SNAPSHOT = dict(rds._ACTION_MAP), rds._snapshot_xml
+NATIVE, NATIVE_SNAPSHOT, NATIVE_INSTANCE = dict(rds._ACTION_MAP), rds._snapshot_xml, rds._instance_xml
+LOGS = "EnabledCloudwatchLogsExports"
 
 # By account and region: the backups of instances of other regions, by their ARN.
 replicated: dict[tuple[str, str], dict[str, Record]] = {}
@@ -53,6 +54,7 @@ def automated(instance: Record, region: str, arn: str = "") -> dict[str, Any]:
         "Status": "active",
         "Encrypted": instance.get("StorageEncrypted", False),
         "BackupRetentionPeriod": instance["BackupRetentionPeriod"],
+        "KmsKeyId": instance.get("_ReplicatedKey", "") if arn else instance.get("KmsKeyId", ""),
         **({"DBInstanceAutomatedBackupsArn": arn} if arn else {}),
     }
 
@@ -73,8 +75,9 @@ def describe_backups(p: Parameters) -> Answer:
     )
 
 
-def replicate(instance: Record, region: str) -> str:
-    """Have an instance's backups in another region as well, and return their ARN there."""
+def replicate(instance: Record, region: str, key: str) -> str:
+    """Have an instance's backups in another region as well, under a key of it, and return their ARN there."""
+    instance["_ReplicatedKey"] = key
     account = get_account_id()
     there = replicated.setdefault((account, region), {})
     for arn, one in there.items():
@@ -90,7 +93,7 @@ def start_replication(p: Parameters) -> Answer:
     instance = _by_arn(rds._p(p, "SourceDBInstanceArn"))
     if not rds._p(p, "KmsKeyId") and instance.get("StorageEncrypted"):
         raise RefusedError("InvalidParameterValue", "KmsKeyId is required for an encrypted DB instance", 400)
-    arn = replicate(instance, get_region())
+    arn = replicate(instance, get_region(), rds._p(p, "KmsKeyId"))
     found = _xml(automated(instance, _region(instance), arn))
     return _answer(
         "StartDBInstanceAutomatedBackupsReplication", f"<DBInstanceAutomatedBackup>{found}</DBInstanceAutomatedBackup>"
@@ -155,6 +158,7 @@ def made(name: str, source: Record, given: Parameters) -> Record:
     instance: Record = rds._instances[name]
     instance |= {key: source.get(key, "") for key in ENCRYPTION}
     instance["_MasterUserPassword"] = source.get("_MasterUserPassword", "")
+    instance[LOGS] = rds._parse_member_list(given, "EnableCloudwatchLogsExports")
     addressed(instance)
     return instance
 
@@ -213,6 +217,15 @@ def copied(source: str, target: str) -> Record:
     return copy
 
 
+def create(action: str, p: Parameters) -> Answer:
+    """Create an instance or a replica, at the address of its name."""
+    answer: Answer = NATIVE[action](p)
+    if answer[0] < 400:
+        instance = _named(p)
+        addressed(instance)
+    return answer
+
+
 def promote(p: Parameters) -> Answer:
     """Make a replica an instance of its own."""
     instance = _named(p)
@@ -234,6 +247,8 @@ def modify(p: Parameters) -> Answer:
         instance["PerformanceInsightsEnabled"] = measured == "true"
     for group in instance["DBParameterGroups"]:
         group["ParameterApplyStatus"] = "in-sync"
+    if logs := rds._parse_member_list(p, "CloudwatchLogsExportConfiguration.EnableLogTypes"):
+        instance[LOGS] = logs
     if name := rds._p(p, "NewDBInstanceIdentifier"):
         rename(instance, name)
     return _answer("ModifyDBInstance", f"<DBInstance>{rds._instance_xml(instance)}</DBInstance>")
@@ -285,6 +300,7 @@ def stacked(own: Handlers) -> Handlers:
         given = {**{key: source[key] for key in INHERITED if source.get(key)}, **properties} if source else properties
         name, attributes = own["create"](logical_id, given, stack_name)
         instance = rds._instances[name]
+        instance[LOGS] = properties.get("EnableCloudwatchLogsExports") or []
         if source:
             instance |= {key: source.get(key, "") for key in ENCRYPTION}
             instance.setdefault("_MasterUserPassword", source.get("_MasterUserPassword", ""))
@@ -295,7 +311,7 @@ def stacked(own: Handlers) -> Handlers:
             instance["ReadReplicaSourceDBInstanceIdentifier"] = primary["DBInstanceIdentifier"]
             primary.setdefault("ReadReplicaDBInstanceIdentifiers", []).append(name)
         if region := properties.get("AutomaticBackupReplicationRegion"):
-            replicate(instance, region)
+            replicate(instance, region, properties.get("AutomaticBackupReplicationKmsKeyId", ""))
         addressed(instance)
         return name, {**attributes, "Endpoint.Address": instance["Endpoint"]["Address"]}
 
@@ -339,6 +355,8 @@ def _named(p: Parameters) -> Record:
 def _xml(value: Any) -> str:
     if isinstance(value, dict):
         return "".join(f"<{key}>{_xml(item)}</{key}>" for key, item in value.items())
+    if isinstance(value, list):
+        return "".join(map(_xml, value))
     return str(value).lower() if isinstance(value, bool) else escape(str(value))
 
 
@@ -347,13 +365,23 @@ def _described(snapshot: Record) -> str:
     return f"{NATIVE_SNAPSHOT(snapshot)}<SourceDBSnapshotIdentifier>{source}</SourceDBSnapshotIdentifier>"
 
 
+def _shown(instance: Record) -> str:
+    """Show which logs are kept, and nothing for a source that there is not."""
+    logs = "".join(f"<member>{log}</member>" for log in instance.get(LOGS) or [])
+    xml: str = NATIVE_INSTANCE(instance).replace(f"<{LOGS}/>", f"<{LOGS}>{logs}</{LOGS}>")
+    arns = [arn for there in replicated.values() for arn, one in there.items() if one is instance]
+    found = _xml([{"DBInstanceAutomatedBackupsReplication": {"DBInstanceAutomatedBackupsArn": arn}} for arn in arns])
+    xml += f"<DBInstanceAutomatedBackupsReplications>{found}</DBInstanceAutomatedBackupsReplications>"
+    source = "ReadReplicaSourceDBInstanceIdentifier"
+    return xml.replace(f"<{source}></{source}>", "")
+
+
 def _answer(action: str, result: str) -> Answer:
     answer: Answer = rds._xml(200, f"{action}Response", f"<{action}Result>{result}</{action}Result>")
     return answer
 
 
 def _refusing(act: Callable[[Parameters], Answer]) -> Callable[[Parameters], Answer]:
-    @functools.wraps(act)
     def acted(p: Parameters) -> Answer:
         try:
             return act(p)
@@ -368,6 +396,8 @@ def register() -> None:
     """Teach MiniStack."""
     taught = {
         "CopyDBSnapshot": copy_snapshot,
+        "CreateDBInstance": functools.partial(create, "CreateDBInstance"),
+        "CreateDBInstanceReadReplica": functools.partial(create, "CreateDBInstanceReadReplica"),
         "CreateDBSnapshot": create_snapshot,
         "DeleteDBInstance": delete,
         "DescribeDBInstanceAutomatedBackups": describe_backups,
@@ -378,6 +408,6 @@ def register() -> None:
         "StartDBInstanceAutomatedBackupsReplication": start_replication,
         "StopDBInstanceAutomatedBackupsReplication": stop_replication,
     }
-    rds._snapshot_xml = _described
+    rds._snapshot_xml, rds._instance_xml = _described, _shown
     for action, act in taught.items():
         rds._ACTION_MAP[action] = _refusing(act)
