@@ -193,7 +193,8 @@ def test_the_restored_database_takes_the_place_with_all_that_belongs_to_it(
     checked = answer(aws_rds_takeover.main, check=True, **options(endpoint, name="data-1"))
     assert len(checked["steps"]) == 10
     taken = answer(aws_rds_takeover.main, **options(endpoint, name="data-1"))
-    assert taken["steps"][:10] == checked["steps"], taken
+    assert taken.get("msg") is None
+    assert taken["steps"][:10] == checked["steps"]
     assert taken["steps"][10:] == [
         "put data-1 behind its proxy",
         f"give data-1 the tags of {taken['kept']}",

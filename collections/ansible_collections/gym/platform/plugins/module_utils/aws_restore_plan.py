@@ -86,12 +86,21 @@ def plan(request: Request, shards: Sequence[Shard], now: datetime.datetime) -> l
     if missing := [shard.name for shard in shards if shard.tags is None]:
         raise RefusedError(f"There is no database instance '{missing[0]}': provision the environment first.")
     if request.to == LATEST or _A_TIME_BEGINS_SO.match(request.to):
-        text = moments.show(moment(request.to, shards, now))
+        # What an earlier run has finished has only its own, younger backups.
+        left = [shard for shard in shards if not (in_place and _is_finished(shard, request.to))]
+        text = moments.show(moment(request.to, left, now) if left else moments.read(request.to))
         chosen = {shard.name: (text, "") for shard in shards}
     else:
         snapshots = {shard.name: named(request.to, shard) for shard in shards}
         chosen = {name: (snapshot, snapshot) for name, snapshot in snapshots.items()}
     return [_restoration(shard, *chosen[shard.name], in_place) for shard in shards]
+
+
+def _is_finished(shard: Shard, to: str) -> bool:
+    try:
+        return to != LATEST and is_restored(shard.tags, shard.name, moments.show(moments.read(to)))
+    except ValueError:
+        return False
 
 
 def _restoration(shard: Shard, restored_to: str, snapshot: str, in_place: bool) -> Restoration:

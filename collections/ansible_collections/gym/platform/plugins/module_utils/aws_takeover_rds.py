@@ -83,6 +83,8 @@ class Successor:
         )
 
     def _delete(self, replica: str) -> None:
+        """Delete a replica of what was replaced, which holds all that it holds."""
+        self._instances.put_back(replica, {"deletion_protection": False})
         self._rds.delete_db_instance(DBInstanceIdentifier=replica, SkipFinalSnapshot=True)
 
     def _protect(self) -> None:

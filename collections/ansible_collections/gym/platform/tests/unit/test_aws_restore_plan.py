@@ -94,7 +94,8 @@ def test_what_cannot_be_done_is_refused_with_what_can(asked: Request, changes: d
         ({"beside": restored(NOON)}, False, True, "gym-1-restored"),
         # The old one has its other name, and the restored one not its new one.
         ({"tags": None, "beside": restored(NOON)}, False, True, "gym-1-restored"),
-        ({"tags": restored(NOON)}, False, False, "gym-1"),
+        # Its backups are as young as it is.
+        ({"tags": restored(NOON), "possible": Possible(LATEST, LATEST)}, False, False, "gym-1"),
     ],
 )
 def test_an_interrupted_restoration_in_place_is_carried_on_with(
