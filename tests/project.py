@@ -35,6 +35,13 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a subclass of the safe loader
 
 
+def described(environment: str, noun: str) -> Any:
+    """Return a noun of an environment: its own, or that of the one that it stands in for."""
+    directory = ROOT / "inventories" / environment / "group_vars/all"
+    files = (directory / f"{noun}.yml", directory / "10_primary" / f"{noun}.yml")
+    return load(next(file for file in files if file.exists()))[noun]
+
+
 @dataclasses.dataclass(frozen=True)
 class Role:
     """One role and its files."""
