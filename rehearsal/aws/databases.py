@@ -303,7 +303,7 @@ def stacked(own: Handlers) -> Handlers:
         instance[LOGS] = properties.get("EnableCloudwatchLogsExports") or []
         if source:
             instance |= {key: source.get(key, "") for key in ENCRYPTION}
-            instance.setdefault("_MasterUserPassword", source.get("_MasterUserPassword", ""))
+            instance["_MasterUserPassword"] = source.get("_MasterUserPassword", "")
             if served.has_data(source):
                 served.keep(source)
                 served.bring_up(instance, source, until)

@@ -13,13 +13,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 # Nobody in the world runs PostgreSQL as root.
 OWNER = "postgres"
+NOTHING_YOUNGER = "recovery ended before configured recovery target was reached"
 WAIT_SECONDS, POLL_SECONDS = 60, 0.05
 SETTINGS = {
     "archive_command": "'cp %p {archive}/%f.part && mv {archive}/%f.part {archive}/%f'",
@@ -102,7 +103,14 @@ class Engine:
             self._configure({"recovery_target_time": f"'{until.isoformat()}'"})
         (self.data / "recovery.signal").touch()
         own(self.data)
-        self.start()
+        try:
+            self.start()
+        except EngineError:
+            # PostgreSQL wants to see something younger than the moment; in what was archived last, there may be nothing.
+            if NOTHING_YOUNGER not in (self.directory / "log").read_text(encoding="utf-8"):
+                raise
+            self._configure({"recovery_target_time": "''"})
+            self.start()
         self.back_up(self.base)
 
     def load(self, backup: Path) -> None:
@@ -137,6 +145,11 @@ class Engine:
         self.sql("select pg_logical_emit_message(true, 'rehearsal', 'after')", "postgres")
         segment = self.sql("select pg_walfile_name(pg_switch_wal())", "postgres")
         self._until(f"archiving {segment}", (self.archive / segment).exists)
+
+    def archived_until(self) -> datetime:
+        """Return when something was archived for the last time."""
+        newest = max(path.stat().st_mtime for path in self.archive.iterdir() if path.suffix != ".part")
+        return datetime.fromtimestamp(newest, UTC)
 
     def back_up(self, target: Path) -> None:
         """Make a base backup that starts by itself."""

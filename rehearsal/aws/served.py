@@ -7,7 +7,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ def end(instance: Record) -> None:
 def lose(region: str) -> None:
     """End everything that runs in a region, with what its log has not archived. Its backups elsewhere stay."""
     for instance, engine in _of(region):
-        instance["_LatestTime"] = datetime.now(UTC)
         engine.stop(crash=True)
+        instance["_LatestTime"] = engine.archived_until()
 
 
 def find(region: str) -> None:
