@@ -53,8 +53,7 @@ def inventory(directory: Path, count: int) -> Path:
     benchmark = {
         "state_directory": str(directory / "state"),
         "local_hosts_environment": "benchmark",
-        "local_hosts_network": "gym-benchmark",
-        "local_hosts_subnet": "10.203.2.0/24",
+        "local_hosts_networks": [{"name": "gym-benchmark", "subnet": "10.203.2.0/24"}],
         "local_hosts_prefix": "gym-benchmark-",
         "local_hosts_published": [],
         "local_hosts_engine_directory": str(ROOT / ".state" / "engine"),

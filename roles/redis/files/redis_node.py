@@ -4,7 +4,7 @@
 Ansible writes wishes under /etc/redis and never says who the primary is, because that changes without Ansible. Each
 start of Redis or Sentinel builds the configuration that really runs, under /var/lib/redis, from the wish and from what
 the Sentinels and the other nodes answer. So a run of Ansible never undoes a failover, and a node that comes back after
-one starts as a replica instead of as a second primary.
+one starts as a replica instead of as a second primary. And where files are to be copied, it has Redis write them first.
 
 Only the standard library: it must start before anything else on the host does.
 """
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import sys
@@ -32,6 +33,9 @@ TIMEOUT_SECONDS = 2.0
 # Longer than a failover takes, which is bounded by Sentinel's own failover-timeout.
 FAILOVER_WAIT_SECONDS = 20.0
 SCAN_BATCH = 1000
+# A snapshot of the largest memory that a host has, on a slow disk.
+SAVE_WAIT_SECONDS = 600.0
+SAVE_POLL_SECONDS = 0.2
 # Lines that Sentinel itself learns and writes; all others are Ansible's.
 LEARNT = re.compile(
     r"^sentinel (?P<word>myid|current-epoch|config-epoch|leader-epoch|known-replica|known-sentinel)"
@@ -336,6 +340,58 @@ def lives(connection: Connection) -> Iterator[tuple[str, int]]:
             return
 
 
+def persistence(connection: Connection) -> dict[str, str]:
+    """What Redis says about its files."""
+    lines = connection.command("INFO", "persistence").split("\r\n")
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def at_rest(connection: Connection) -> dict[str, str]:
+    """Wait until Redis writes neither a snapshot nor its log anew, and return what it says then."""
+    deadline = time.monotonic() + SAVE_WAIT_SECONDS
+    busy = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    while any((fields := persistence(connection))[key] != "0" for key in busy):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Redis did not finish writing within {SAVE_WAIT_SECONDS:.0f} s")
+        time.sleep(SAVE_POLL_SECONDS)
+    return fields
+
+
+def write_files(connection: Connection) -> None:
+    """Have Redis write a snapshot and a short log, one after the other, and wait until both are whole."""
+    for command, status in (("BGSAVE", "rdb_last_bgsave_status"), ("BGREWRITEAOF", "aof_last_bgrewrite_status")):
+        at_rest(connection)
+        connection.command(command)
+        if at_rest(connection)[status] != "ok":
+            raise ReplyError(f"{command} failed; the journal of redis-server says why")
+
+
+def link_files(running: Path) -> None:
+    """Have what was written under `saved/`, as second names of the same files.
+
+    Redis goes on: it replaces the snapshot and the log's parts by new files, and appends to the last part. A log whose
+    last command is cut short is read up to there.
+    """
+    draft, place = running / "saved.new", running / "saved"
+    for old in (draft, place):
+        shutil.rmtree(old, ignore_errors=True)
+    (draft / "appendonlydir").mkdir(parents=True)
+    manifest = Path("appendonlydir/appendonly.aof.manifest")
+    shutil.copy2(running / manifest, draft / manifest)
+    parts = [line.split()[1] for line in (draft / manifest).read_text().splitlines() if line.startswith("file ")]
+    for name in ("dump.rdb", *(f"appendonlydir/{part}" for part in parts)):
+        os.link(running / name, draft / name)
+    draft.replace(place)
+
+
+def save(settings: Settings) -> int:
+    """Make files that may be copied, now."""
+    with Connection(settings, settings.address, settings.port) as connection:
+        write_files(connection)
+    link_files(RUNNING)
+    return 0
+
+
 def metrics(counts: Mapping[str, Mapping[str, int]], now: float) -> str:
     """Write the counts as Prometheus metrics."""
     lines = [
@@ -370,12 +426,47 @@ def audit_ttl(settings: Settings) -> int:
     return 0
 
 
+def replication(
+    settings: Settings, sentinels: Sequence[SentinelAnswer], nodes: Sequence[NodeAnswer]
+) -> tuple[list[str], bool]:
+    """Say who is the primary and who follows, in a line for each, and tell whether all is as it has to be."""
+    votes = [answer.address for answer in sentinels]
+    primary = max(sentinels, key=lambda answer: answer.config_epoch).address if sentinels else ""
+    agreeing = votes.count(primary)
+    lines = [f"primary is {primary or 'unknown'}, on the word of {agreeing} of {len(settings.sentinels)} Sentinels"]
+    whole = agreeing == len(settings.sentinels)
+    answers = {answer.address: answer for answer in nodes}
+    for address in settings.nodes:
+        answer = answers.get(address)
+        if answer is None:
+            lines.append(f"{address} does not answer")
+        elif answer.role == "master":
+            lines.append(f"{address} leads")
+        else:
+            lines.append(f"{address} follows {answer.primary}, link {'up' if answer.link_up else 'down'}")
+        follows = answer is not None and answer.role != "master" and answer.primary == primary and answer.link_up
+        leads = answer is not None and answer.role == "master" and address == primary
+        whole = whole and (leads or follows)
+    return lines, whole
+
+
+def show_status(settings: Settings) -> int:
+    """Ask all Sentinels and nodes, and end with 1 when one is away or disagrees."""
+    sentinels = [answer for address in settings.sentinels if (answer := ask_sentinel(settings, address))]
+    nodes = [answer for address in settings.nodes if (answer := ask_node(settings, address))]
+    lines, whole = replication(settings, sentinels, nodes)
+    print("\n".join(lines))
+    return 0 if whole else 1
+
+
 ACTIONS = {
+    "status": show_status,
     "prepare-server": prepare_server,
     "prepare-sentinel": prepare_sentinel,
     "server-ready": server_ready,
     "sentinel-ready": sentinel_ready,
     "audit-ttl": audit_ttl,
+    "save": save,
 }
 
 

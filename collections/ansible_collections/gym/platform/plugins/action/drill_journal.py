@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book, BookError, Step
 from ansible_collections.gym.platform.plugins.module_utils.drill_clients import CacheClient, Database, clear, prepare
 from ansible_collections.gym.platform.plugins.module_utils.drill_journal import Attempt
-from ansible_collections.gym.platform.plugins.module_utils.drill_measure import SETTLED_SECONDS
+from ansible_collections.gym.platform.plugins.module_utils.drill_measure import SETTLED_SECONDS, longest_gap, outages
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.2
@@ -78,9 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what is described in the module of the same name."""
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
-            argument_spec=ARGUMENTS, required_if=[("state", "begun", ("database", "cache"), True)]
-        )
+        _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {"changed": True}
         book = Book(Path(options["drill"]))
@@ -109,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         return {"changed": True, "begun": time.time()}
 
     def _good(self, book: Book, options: Mapping[str, Any]) -> dict[str, Any]:
-        name, since, failure = str(self._task.get_name(include_role_fqcn=False)), time.time(), ""
+        name, since, failure = str(self._task.name), time.time(), ""
         try:
             self._wait(book, options["timeout"], lambda: good(book.attempts(), time.time()))
         except BookError as error:
@@ -123,7 +121,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     @staticmethod
     def _ended(book: Book, _: Mapping[str, Any]) -> dict[str, Any]:
         book.stop()
-        return {"changed": True, "attempts": len(book.attempts())}
+        journal = book.attempts()
+        seconds = [outage.seconds for outage in outages(journal)]
+        return {
+            "changed": True,
+            "attempts": len(journal),
+            "outages": seconds,
+            "longest_gap_seconds": round(longest_gap(journal), 2),
+        }
 
     def _absent(self, book: Book, options: Mapping[str, Any]) -> dict[str, Any]:
         book.stop()

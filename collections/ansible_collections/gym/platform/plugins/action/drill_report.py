@@ -67,9 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what is described in the module of the same name."""
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
-            argument_spec=ARGUMENTS, required_one_of=[("database", "cache")], mutually_exclusive=[("database", "cache")]
-        )
+        _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {"changed": False}
         book = Book(Path(options["drill"]))
@@ -80,7 +78,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         if options["back"]:
             measured = dataclasses.replace(measured, rto_seconds=options["back"] - disaster)
         about = {"environment": options["environment"], "scenario": options["scenario"]}
-        why = " ".join(filter(None, (options["failure"], failure)))
+        broken = [f"'{step.name}' failed: {step.failure}." for step in steps if step.failure]
+        why = " ".join(filter(None, (broken[0] if broken else options["failure"], failure)))
         report = record(about, measured, Policy(**options["policy"]), steps, past(book.stem.parent), why)
         data, shown = (book.stem.with_name(f"{book.stem.name}.{kind}") for kind in ("json", "html"))
         write_atomically(data, json.dumps(report, indent=2) + "\n")

@@ -13,11 +13,13 @@ from ansible_collections.gym.platform.plugins.module_utils.drill_book import Boo
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.5
+# So much of what a command said is told when it failed.
+MOST_CHARACTERS = 400
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "drill": {"type": "path", "required": True},
     "run": {"type": "str", "required": True},
     "directory": {"type": "path"},
-    "until": {"type": "str", "default": ""},
+    "says": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
     "disaster": {"type": "bool", "default": False},
 }
@@ -40,18 +42,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         end = time.monotonic() + options["timeout"]
         while True:
             done = self._command(options["run"], options["directory"])
-            failure = self._failure(done, options["until"])
-            if not failure or not options["until"] or time.monotonic() > end:
+            failure = self._failure(done, options["says"])
+            if not failure or not options["says"] or time.monotonic() > end:
                 break
             time.sleep(POLL_SECONDS)
-        if failure and options["until"]:
+        if failure and options["says"]:
             failure = f"not within {options['timeout']} s: {failure}"
-        name = str(self._task.get_name(include_role_fqcn=False))
+        name = str(self._task.name)
         host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         step = Step(name, host, options["run"], begun, time.time(), failure, options["disaster"])
         Book(Path(options["drill"])).add(step)
         say(f"  {step.ended - step.begun:6.1f} s  {name}{f': {failure}' if failure else ''}")
-        told = {"changed": True, "begun": step.begun, "ended": step.ended, **done}
+        # Said explicitly: what the command said can be right although it ended with an error.
+        told = {"changed": True, "failed": False, "begun": step.begun, "ended": step.ended, **done}
         if failure:
             told |= {"failed": True, "msg": f"{options['run']} on {host}: {failure}."}
         return told
@@ -59,17 +62,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def _command(self, command: str, directory: str | None) -> dict[str, Any]:
         """Run the command in a shell; a machine that cannot be reached is a failure of the command, too."""
         try:
-            done = self._low_level_execute_command(command, chdir=directory)
+            # With something to read it gets no terminal, which would mix what it says with its errors.
+            done = self._low_level_execute_command(command, in_data=b"\n", chdir=directory)
         except AnsibleConnectionFailure as error:
             return {"rc": 255, "stdout": "", "stderr": str(error)}
         return {key: done[key] for key in ("rc", "stdout", "stderr")}
 
     @staticmethod
-    def _failure(done: dict[str, Any], until: str) -> str:
+    def _failure(done: dict[str, Any], says: str) -> str:
         """Return why the command did not do what it was for; empty when it did."""
-        if done["rc"]:
-            last = (done["stderr"].strip() or done["stdout"].strip() or "it said nothing").splitlines()[-1]
-            return f"it ended with {done['rc']}: {last.strip()}"
-        if until and not re.search(until, done["stdout"], re.MULTILINE):
-            return f"it did not say '{until}' but: {done['stdout'].strip()[-300:] or 'nothing'}"
-        return ""
+        if re.search(says, done["stdout"], re.MULTILINE) if says else not done["rc"]:
+            return ""
+        said = (done["stdout"].strip() or done["stderr"].strip() or "nothing")[-MOST_CHARACTERS:]
+        wanted = f", without having said '{says}'" if says else ""
+        return f"it ended with {done['rc']}{wanted}; it said: {said}"

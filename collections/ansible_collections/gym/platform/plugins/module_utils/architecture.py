@@ -27,6 +27,7 @@ PLACES = {
     "queue": (3, 2),
     "monitoring": (1, 3),
     "registry": (3, 3),
+    "object_store": (2, 3),
 }
 WORDS = {"anywhere": "kiosks, staff, engineers"}
 # A host's group is drawn once: these are other hats of the same hosts.

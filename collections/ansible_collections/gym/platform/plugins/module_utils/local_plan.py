@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,14 +43,40 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A network as it has to be, by the name that the engine knows it by; a region of its own."""
+
+    name: str
+    subnet: str
+
+    @property
+    def interface(self) -> str:
+        """Name its bridge: at most 15 characters, and recognisable in `ip link`."""
+        return self.name[:15]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of this machine's packet filter, as `iptables -S` writes it: table, chain, match and target."""
+
+    table: str
+    chain: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Desired:
-    """All hosts of one environment and the network that they are on."""
+    """All hosts of one environment and the networks that they are on."""
 
     environment: str
-    network: str
-    subnet: str
+    networks: tuple[Place, ...]
     prefix: str
     hosts: tuple[Host, ...]
+
+    def network(self, host: Host) -> Place:
+        """Return the network that the host's address lies in; `check` has made sure that there is one."""
+        address = ipaddress.ip_address(host.address)
+        return next(place for place in self.networks if address in ipaddress.ip_network(place.subnet))
 
     def container(self, host: Host) -> str:
         """Name the container of a host."""
@@ -91,15 +118,19 @@ class Current:
     volumes: tuple[tuple[str, dict[str, str]], ...] = ()
     # Destination and interface of the machine's routes.
     routes: tuple[tuple[str, str], ...] = ()
+    # The packet filter's rules of the chains that ways between networks need, in their order.
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do, and why: create_network, remove_network, create, attach, start, remove, remove_volume."""
+    """One thing to do, and why: create_network, remove_network, create, attach, start, remove, remove_volume, and
+    open_way and close_way, for which there is a rule."""
 
     verb: str
     name: str
     why: str
+    rule: Rule | None = None
 
 
 def payload(desired: Desired, host: Host, image: str = "") -> dict[str, Any]:
@@ -121,7 +152,7 @@ def payload(desired: Desired, host: Host, image: str = "") -> dict[str, Any]:
         "Labels": {LABEL_ENVIRONMENT: desired.environment},
         "ExposedPorts": {f"{port.inside}/tcp": {} for port in host.ports},
         "HostConfig": {
-            "NetworkMode": desired.network,
+            "NetworkMode": desired.network(host).name,
             "CapAdd": ["ALL"],
             "CapDrop": ["SYS_RESOURCE"],
             "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
@@ -137,7 +168,7 @@ def payload(desired: Desired, host: Host, image: str = "") -> dict[str, Any]:
             },
             "Mounts": mounts,
         },
-        "NetworkingConfig": {"EndpointsConfig": {desired.network: endpoint(host)}},
+        "NetworkingConfig": {"EndpointsConfig": {desired.network(host).name: endpoint(host)}},
     }
 
 
@@ -156,23 +187,21 @@ def fingerprint(desired: Desired, host: Host) -> str:
 
 def check(desired: Desired) -> None:
     """Refuse hosts that no engine could start."""
-    try:
-        subnet = ipaddress.ip_network(desired.subnet)
-    except ValueError as error:
-        raise PlanError(f"network.cidr is {desired.subnet!r}, which is no network: {error}.") from error
+    subnets = _subnets(desired)
+    legal = " or ".join(str(subnet) for subnet in subnets)
     addresses: dict[str, str] = {}
     outside: dict[int, str] = {}
-    gateway = next(subnet.hosts())
     for host in desired.hosts:
         if not host.address:
-            raise PlanError(f"{host.name} has no ansible_host: give it a free address of {subnet} in the inventory.")
+            raise PlanError(f"{host.name} has no ansible_host: give it a free address of {legal} in the inventory.")
         try:
             address = ipaddress.ip_address(host.address)
         except ValueError as error:
             raise PlanError(f"ansible_host of {host.name} is {host.address!r}, which is no address.") from error
-        if address not in subnet:
-            raise PlanError(f"ansible_host of {host.name} is {address}, which is outside network.cidr {subnet}.")
-        if address in (subnet.network_address, subnet.broadcast_address, gateway):
+        subnet = next((subnet for subnet in subnets if address in subnet), None)
+        if subnet is None:
+            raise PlanError(f"ansible_host of {host.name} is {address}, which is outside network.cidr {legal}.")
+        if address in (subnet.network_address, subnet.broadcast_address, next(subnet.hosts())):
             raise PlanError(f"ansible_host of {host.name} is {address}, which {subnet} keeps for itself.")
         if host.address in addresses:
             raise PlanError(f"{addresses[host.address]} and {host.name} both have the address {host.address}.")
@@ -197,10 +226,12 @@ def plan(current: Current, desired: Desired) -> list[Step]:
                 f"A container named {name} exists and is not ours: rename it, or remove it with `docker rm -f {name}`."
             )
 
-    network = _own_network(current, desired)
-    if network is None:
-        _refuse_clash(current, desired)
-        steps.append(Step("create_network", desired.network, "missing"))
+    networks = {place: _own_network(current, place) for place in desired.networks}
+    for place, network in networks.items():
+        if network is None:
+            _refuse_clash(current, place)
+            steps.append(Step("create_network", place.name, "missing"))
+    steps += [Step("open_way", _told(rule), "missing", rule) for rule in _missing_rules(current, desired.networks)]
 
     left = sorted(item.name for item in _ours(current, desired.environment) if item.name not in wanted)
     steps += [Step("remove", name, "no longer in the inventory") for name in left]
@@ -214,6 +245,7 @@ def plan(current: Current, desired: Desired) -> list[Step]:
         elif found.state in ("created", "dead", "removing"):
             steps += [Step("remove", name, "half-built"), Step("create", name, "half-built")]
         else:
+            network = networks[desired.network(host)]
             if network is None or network.identifier not in found.networks or host.address not in found.addresses:
                 steps.append(Step("attach", name, "off the network"))
             if found.state == "paused":
@@ -251,13 +283,62 @@ def plan_absence(current: Current, desired: Desired) -> list[Step]:
         for name, labels in current.volumes
         if labels.get(LABEL_ENVIRONMENT) == desired.environment
     ]
+    names = [place.name for place in desired.networks]
+    gone = []
     for network in current.networks:
-        if network.name == desired.network and LABEL_NETWORK in network.labels:
+        if network.name in names and LABEL_NETWORK in network.labels:
             others = [item for item in current.containers if item not in ours and network.identifier in item.networks]
             # Another environment's hosts may be on it; who leaves last removes it.
             if not others:
-                steps.append(Step("remove_network", network.name, "empty"))
-    return steps
+                gone.append(network.name)
+    for rule in ways(desired.networks, gone):
+        steps += [Step("close_way", _told(rule), "not wanted", rule)] * current.rules.count(rule)
+    return steps + [Step("remove_network", name, "empty") for name in gone]
+
+
+def ways(networks: Sequence[Place], ends: Sequence[str] | None = None) -> list[Rule]:
+    """Return the rules that let networks reach each other; with `ends`, those that begin or end at one of them.
+
+    The engine keeps its networks apart, except for what its chain DOCKER-USER accepts first, and gives what leaves one the
+    address of this machine, which the firewalls of hosts would not know.
+    """
+    rules = []
+    for source, target in itertools.permutations(networks, 2):
+        if ends is None or {source.name, target.name} & set(ends):
+            between = ("-i", source.interface, "-o", target.interface, "-j", "ACCEPT")
+            rules.append(Rule("filter", "DOCKER-USER", between))
+            rules.append(Rule("nat", "POSTROUTING", ("-s", source.subnet, "-d", target.subnet, "-j", "ACCEPT")))
+    return rules
+
+
+def _missing_rules(current: Current, networks: Sequence[Place]) -> list[Rule]:
+    """Return the rules that are not there, or stand where what is before them decides."""
+    missing = []
+    for rule in ways(networks):
+        ends = ("RETURN", "MASQUERADE")
+        chain = [known for known in current.rules if (known.table, known.chain) == (rule.table, rule.chain)]
+        before = list(itertools.takewhile(lambda known: known.words[-1] not in ends, chain))
+        if rule not in before:
+            missing.append(rule)
+    return missing
+
+
+def _told(rule: Rule) -> str:
+    return f"{rule.table} {rule.chain} {' '.join(rule.words)}"
+
+
+def _subnets(desired: Desired) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Read the networks' subnets; those that overlap would leave an address without a place."""
+    subnets: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    for place in desired.networks:
+        try:
+            subnet = ipaddress.ip_network(place.subnet)
+        except ValueError as error:
+            raise PlanError(f"network.cidr is {place.subnet!r}, which is no network: {error}.") from error
+        if any(subnet.version == other.version and subnet.overlaps(other) for other in subnets):
+            raise PlanError(f"network.cidr and network.dr_cidr overlap: {subnet} lies in both; choose another one.")
+        subnets.append(subnet)
+    return subnets
 
 
 def sentence(message: str, name: str) -> str:
@@ -274,27 +355,27 @@ def _ours(current: Current, environment: str) -> list[Container]:
     return [item for item in current.containers if item.labels.get(LABEL_ENVIRONMENT) == environment]
 
 
-def _own_network(current: Current, desired: Desired) -> Network | None:
+def _own_network(current: Current, place: Place) -> Network | None:
     for network in current.networks:
-        if network.name != desired.network:
+        if network.name != place.name:
             continue
         if LABEL_NETWORK not in network.labels:
             raise PlanError(
                 f"A Docker network named {network.name} exists and is not ours: "
-                f"rename local_hosts_network, or remove it with `docker network rm {network.name}`."
+                f"rename it in local_hosts_networks, or remove it with `docker network rm {network.name}`."
             )
-        if desired.subnet not in network.subnets:
+        if place.subnet not in network.subnets:
             raise PlanError(
-                f"The network {network.name} has {', '.join(network.subnets)}, and network.cidr is {desired.subnet}: "
+                f"The network {network.name} has {', '.join(network.subnets)}, and network.cidr is {place.subnet}: "
                 "run `make down` first (and `make molecule-down`, if Molecule's hosts are on it)."
             )
         return network
     return None
 
 
-def _refuse_clash(current: Current, desired: Desired) -> None:
+def _refuse_clash(current: Current, place: Place) -> None:
     """Refuse a subnet that something else uses already."""
-    subnet = ipaddress.ip_network(desired.subnet)
+    subnet = ipaddress.ip_network(place.subnet)
 
     def overlaps(others: Iterable[str]) -> bool:
         networks = (ipaddress.ip_network(other, strict=False) for other in others)

@@ -13,6 +13,9 @@ from ansible_collections.gym.platform.plugins.module_utils import moments
 # Under this key a backup is annotated with the name that a person gave it.
 NAME = "name"
 WAL_SEGMENT_BYTES = 16 << 20
+# What a repository that knows no such stanza says.
+NOTHING_KNOWN: Mapping[str, Any] = {"code": 1, "message": "nothing is known about this database"}
+MESSAGE_LETTERS = 300
 
 # The reason in a history when recovery stopped at a time; a failover gives another one.
 _LEFT_OUT = re.compile(r"before (\d{4}-\S+ \S+)")
@@ -76,25 +79,27 @@ class Repository:
     """How the timeline that is restored on came about, oldest first."""
 
 
-def read_repositories(information: Sequence[Mapping[str, Any]], stanza: str) -> dict[int, Repository]:
-    """Read what `pgbackrest info --output=json` says about a stanza, by the number of the repository."""
-    found = next((entry for entry in information if entry.get("name") == stanza), {})
-    archives = {entry["database"]["repo-key"]: entry for entry in found.get("archive", [])}
-    return {
-        entry["key"]: Repository(
-            number=entry["key"],
-            fault="" if entry["status"]["code"] == 0 else str(entry["status"]["message"]),
-            backups=tuple(
-                sorted(
-                    (_backup(row) for row in found["backup"] if row["database"]["repo-key"] == entry["key"]),
-                    key=lambda backup: backup.stopped,
-                )
-            ),
-            newest_segment=archives.get(entry["key"], {}).get("max") or "",
-            archive=f"archive/{stanza}/{archives[entry['key']]['id']}" if entry["key"] in archives else "",
-        )
-        for entry in found.get("repo", [])
-    }
+def read_repository(information: Sequence[Mapping[str, Any]], stanza: str, number: int) -> Repository:
+    """Read what `pgbackrest info --output=json --repo=<number>` says about a stanza."""
+    found: Mapping[str, Any] = next((entry for entry in information if entry.get("name") == stanza), {})
+    status = next((entry["status"] for entry in found.get("repo", []) if entry["key"] == number), NOTHING_KNOWN)
+    archives = [entry for entry in found.get("archive", []) if entry["database"]["repo-key"] == number]
+    # The last one is of the database as it is now; those before are of earlier major versions.
+    archive = archives[-1] if archives else None
+    rows = [row for row in found.get("backup", []) if row["database"]["repo-key"] == number]
+    return Repository(
+        number=number,
+        fault="" if status["code"] == 0 else _one_line(status["message"]),
+        backups=tuple(sorted(map(_backup, rows), key=lambda backup: backup.stopped)),
+        newest_segment=(archive or {}).get("max") or "",
+        archive=f"archive/{stanza}/{archive['id']}" if archive else "",
+    )
+
+
+def _one_line(message: str) -> str:
+    """Return what a person can read of a message: one that is about a file can hold some of it."""
+    words = "".join(letter if letter.isprintable() and letter != "\ufffd" else " " for letter in message).split()
+    return " ".join(words)[:MESSAGE_LETTERS]
 
 
 def read_history(text: str) -> tuple[Fork, ...]:
@@ -133,6 +138,13 @@ def timeline_of(segment: str) -> int:
 def segment_number(segment: str) -> int:
     """Return the place of a WAL segment among all, whatever its timeline."""
     return (int(segment[8:16], 16) << 32) // WAL_SEGMENT_BYTES + int(segment[16:24], 16)
+
+
+def segment_at(timeline: int, byte: int) -> str:
+    """Return the name of the WAL segment that a byte is in."""
+    number = byte // WAL_SEGMENT_BYTES
+    per_high = (1 << 32) // WAL_SEGMENT_BYTES
+    return f"{timeline:08X}{number // per_high:08X}{number % per_high:08X}"
 
 
 def byte_of(position: str) -> int:

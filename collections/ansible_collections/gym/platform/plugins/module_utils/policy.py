@@ -619,11 +619,21 @@ def differential_is_between_fulls(described: Description) -> Iterator[Finding]:
 # --- the network
 
 
-def _network(described: Description) -> ipaddress.IPv4Network | None:
+def _network(described: Description, key: str = "cidr") -> ipaddress.IPv4Network | None:
     try:
-        return ipaddress.IPv4Network(described["network"]["cidr"])
+        return ipaddress.IPv4Network(described["network"].get(key, ""))
     except ValueError:
         return None
+
+
+@everywhere
+def regions_are_apart(described: Description) -> Iterator[Finding]:
+    """Between two networks that share addresses there is no way: one of the two would never be meant."""
+    first, second = _network(described), _network(described, "dr_cidr")
+    if "dr_cidr" in described["network"] and second is None:
+        yield Finding(("network", "dr_cidr"), f"{described['network']['dr_cidr']} is not a network", "as network.cidr")
+    if first and second and first.overlaps(second):
+        yield Finding(("network", "dr_cidr"), f"{second} overlaps network.cidr {first}", "a network beside it")
 
 
 @everywhere
@@ -673,20 +683,22 @@ def hosts_are_in_the_network(described: Description) -> Iterator[Finding]:
     network = _network(described)
     if network is None:
         return
+    networks = [known for known in (network, _network(described, "dr_cidr")) if known]
     outside = []
     for host, text in described.addresses.items():
         try:
             address = ipaddress.IPv4Address(text)
         except ValueError:
             continue
-        reserved = (network.network_address, network.broadcast_address)
-        if address not in network or address in reserved:
+        reserved = {end for known in networks for end in (known.network_address, known.broadcast_address)}
+        if address in reserved or not any(address in known for known in networks):
             outside.append((host, address))
     # A network that is too small is one problem, not one for each host.
     usable = network.num_addresses - 3
+    legal = " or ".join(str(known) for known in networks)
     if usable >= len(described.addresses):
         for host, address in outside:
-            yield Finding(("hosts", host), f"{address} is not in the network", f"an address in {network}")
+            yield Finding(("hosts", host), f"{address} is not in the network", f"an address in {legal}")
     for path, text, first in _repeated(((host,), text) for host, text in described.addresses.items()):
         yield Finding(("hosts", *path), f"{text} is the address of {first[0]}", "an address of its own")
 

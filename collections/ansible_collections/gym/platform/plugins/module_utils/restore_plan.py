@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gym.platform.plugins.module_utils import moments
@@ -50,12 +50,12 @@ class Request:
     place: str = BESIDE
     environment: str = ""
     confirm: str = ""
-    repository: int | None = None
-    """None takes the first one that can do it."""
-    timeline: int | None = None
-    """None takes the newest one: what was given up by an earlier restore is on an older one."""
-    tenant: str = ""
-    table: str = ""
+    repository: int = 0
+    """0 takes the first one that can do it."""
+    timeline: int = 0
+    """0 takes the newest one: what was given up by an earlier restore is on an older one."""
+    part: str = ""
+    """The tenant or the table that alone is wanted of it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,10 @@ class Plan:
     backup: Backup
     target: datetime.datetime | None
     """The moment just before which recovery stops; None for the end of the archive or of the backup."""
-    through: str
-    """The WAL segment that recovery has to reach to have all that the archive had; empty when a target decides."""
+    to_the_end: bool
+    """Whether everything is wanted that the archive has."""
+    newest_segment: str
+    """The last WAL segment that the archive has of the newest timeline; to the end, recovery has to get behind it."""
     timeline: int
     """The timeline that recovery follows."""
     needed: int
@@ -89,7 +91,7 @@ class Plan:
         """Say in a few words what the database will be."""
         if self.target:
             return f"just before {moments.show(self.target)}"
-        if self.through:
+        if self.to_the_end:
             return "the newest moment in the archive"
         return f"the backup {self.backup.label}, made at {moments.show(self.backup.stopped)}"
 
@@ -100,7 +102,7 @@ class Plan:
             options["recovery_target_time"] = self.target.isoformat(sep=" ")
             # The moment itself is the first that is left out: give the time of the bad statement.
             options["recovery_target_inclusive"] = "off"
-        elif not self.through:
+        elif not self.to_the_end:
             options["recovery_target"] = "immediate"
         return options
 
@@ -111,10 +113,10 @@ def check_request(request: Request) -> None:
         raise RefusedError(f"restore_place is '{request.place}'; give one of {', '.join(PLACES)}.")
     if request.place == BESIDE:
         return
-    if part := request.tenant or request.table:
+    if request.part:
         raise RefusedError(
-            f"'{part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces the whole database: leave"
-            f" restore_place out, and it is copied out of a restored instance into the live database."
+            f"'{request.part}' alone cannot be restored with restore_place={IN_PLACE}, which replaces everything:"
+            " leave restore_place out, and it is copied out of a restored instance into the live database."
         )
     if request.confirm != request.environment:
         given = f"is '{request.confirm}'" if request.confirm else "is missing"
@@ -125,32 +127,31 @@ def check_request(request: Request) -> None:
         )
 
 
-def choose_repository(request: Request, repositories: Mapping[int, Repository], stanza: str) -> Repository:
-    """Return the repository that was asked for, or the first that can be restored from. Raises RefusedError."""
-    if not repositories:
+def choose_repository(request: Request, numbers: Sequence[int], ask: Callable[[int], Repository]) -> Repository:
+    """Return the repository that was asked for, or the first that can be restored from. Raises RefusedError.
+
+    No other one is asked: one that is lost keeps whoever asks it waiting.
+    """
+    if not numbers:
         raise RefusedError(
-            f"pgBackRest knows no stanza '{stanza}' here: configure the backups (playbooks/configure.yml), and make one"
+            "pgBackRest has no repository here: configure the backups (playbooks/configure.yml), and make one"
             " (playbooks/backup.yml)."
         )
-    if request.repository is not None:
-        asked = repositories.get(request.repository)
-        if asked is None:
-            legal = " or ".join(map(str, sorted(repositories)))
-            raise RefusedError(f"restore_repository is {request.repository}; there is {legal}.")
-        candidates = [asked]
-    else:
-        candidates = [repositories[number] for number in sorted(repositories)]
-    for repository in candidates:
+    if request.repository and request.repository not in numbers:
+        raise RefusedError(f"restore_repository is {request.repository}; there is {' or '.join(map(str, numbers))}.")
+    reasons = []
+    for number in [request.repository] if request.repository else numbers:
+        repository = ask(number)
         if not repository.fault and any(not backup.damaged for backup in repository.backups):
             return repository
-    reasons = "; ".join(f"repository {entry.number}: {_unusable(entry)}" for entry in candidates)
-    others = sorted(set(repositories) - {entry.number for entry in candidates})
+        reasons.append(f"repository {number}: {_unusable(repository)}")
+    others = [number for number in numbers if request.repository not in (0, number)]
     way_out = (
         f"try -e restore_repository={others[0]}."
         if others
         else "there is nothing to restore from until playbooks/backup.yml has made a backup."
     )
-    raise RefusedError(f"No backup can be restored ({reasons}): {way_out}")
+    raise RefusedError(f"No backup can be restored ({'; '.join(reasons)}): {way_out}")
 
 
 def _unusable(repository: Repository) -> str:
@@ -162,22 +163,30 @@ def make_plan(request: Request, repository: Repository, now: datetime.datetime, 
     timeline = timeline_to_follow(request, repository)
     usable = [backup for backup in repository.backups if not backup.damaged]
     on_the_way = [backup for backup in usable if _leads_to(backup, timeline, repository.forks)]
-    target, through = None, ""
+    target = None
     if request.to == LATEST:
-        backup, through = _newest(request, repository, on_the_way)
+        backup = _newest(request, repository, on_the_way)
     elif _LABEL.fullmatch(request.to) or not _A_TIME_BEGINS_SO.match(request.to):
         backup = _named(request.to, repository, usable)
         timeline = backup.timeline
     else:
         backup, target = _before(request, repository, on_the_way, now)
     _check_archive(backup, repository, usable)
-    return Plan(repository.number, backup, target, through, timeline, _check_disk(backup, disk))
+    return Plan(
+        repository=repository.number,
+        backup=backup,
+        target=target,
+        to_the_end=request.to == LATEST,
+        newest_segment=repository.newest_segment,
+        timeline=timeline,
+        needed=_check_disk(backup, disk),
+    )
 
 
 def timeline_to_follow(request: Request, repository: Repository) -> int:
     """Return the timeline that was asked for, or the newest. Raises RefusedError."""
     newest = timeline_of(repository.newest_segment)
-    if request.timeline is None or request.timeline == newest:
+    if request.timeline in (0, newest):
         return newest
     if not 1 <= request.timeline <= newest:
         raise RefusedError(f"restore_timeline is {request.timeline}; the archive has 1 to {newest}.")
@@ -190,14 +199,14 @@ def _leads_to(backup: Backup, timeline: int, forks: Sequence[Fork]) -> bool:
     return backup.timeline == timeline or (left is not None and backup.position <= left)
 
 
-def _newest(request: Request, repository: Repository, on_the_way: Sequence[Backup]) -> tuple[Backup, str]:
+def _newest(request: Request, repository: Repository, on_the_way: Sequence[Backup]) -> Backup:
     if timeline_to_follow(request, repository) != timeline_of(repository.newest_segment):
         raise RefusedError(
             f"restore_timeline={request.timeline} needs a moment: give a time in restore_to instead of '{LATEST}'."
         )
     if not on_the_way:
         raise RefusedError(_NO_WAY.format(timeline=timeline_of(repository.newest_segment)))
-    return on_the_way[-1], repository.newest_segment
+    return on_the_way[-1]
 
 
 def _before(
@@ -227,7 +236,7 @@ def _before(
 
 def _check_given_up(request: Request, repository: Repository, backup: Backup, target: datetime.datetime) -> None:
     """Refuse a moment that there were two of: one in what an earlier restore gave up, one in what came after it."""
-    for fork in repository.forks if request.timeline is None else ():
+    for fork in repository.forks if request.timeline == 0 else ():
         if fork.given_up_from and fork.given_up_from < target and backup.timeline <= fork.timeline:
             raise RefusedError(
                 f"restore_to is {moments.show(target)}, and an earlier restore gave up what was written from"

@@ -7,7 +7,9 @@ DOCUMENTATION = r"""
 module: local_hosts
 short_description: Run the hosts of an environment as systemd containers on this machine
 description:
-  - Makes exactly the described hosts run, on one private network, reachable over SSH with a generated key.
+  - Makes exactly the described hosts run, each on the private network that its address lies in, reachable over SSH with a
+    generated key.
+  - Networks reach each other by rules of this machine's packet filter, which are made and removed with them.
   - A missing host is made, a stopped one is started, one that was left half-built or is described differently is made
     anew, one that lost its network gets it back, and one that is no longer described is removed.
   - A new image alone changes no host, because the data of a host is worth more than its image.
@@ -26,14 +28,14 @@ options:
     description: Address of every host by its name.
     type: dict
     default: {}
-  network:
-    description: Name of the network; several environments may share it.
-    type: str
+  networks:
+    description: The networks; several environments may share one.
+    type: list
+    elements: dict
     required: true
-  subnet:
-    description: Address range of the network.
-    type: str
-    required: true
+    suboptions:
+      name: {description: Name of the network., type: str, required: true}
+      subnet: {description: Its address range., type: str, required: true}
   prefix:
     description: What the name of a container has in front of that of its host.
     type: str
@@ -79,8 +81,7 @@ EXAMPLES = r"""
   gym.platform.local_hosts:
     environment: example
     addresses: {edge-1: 10.203.0.11, app-1: 10.203.0.21}
-    network: gym-local
-    subnet: 10.203.0.0/24
+    networks: [{name: gym-local, subnet: 10.203.0.0/24}]
     published: [{host: edge-1, port: 443, at: 8443}]
     engines: [app-1]
     image: gym-host:baked-0123456789ab
@@ -127,8 +128,10 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     Desired,
     Host,
     Network,
+    Place,
     PlanError,
     Port,
+    Rule,
     Step,
     endpoint,
     fingerprint,
@@ -161,6 +164,42 @@ def read_routes() -> tuple[tuple[str, str], ...]:
     return tuple(routes)
 
 
+class PacketFilter:
+    """The packet filter of this machine, where networks of the engine reach each other or do not."""
+
+    # Chains that `local_plan.ways` has rules for.
+    CHAINS = (("filter", "DOCKER-USER"), ("nat", "POSTROUTING"))
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Read the rules of the chains, in their order; a chain that the engine has not made yet has none."""
+        found = []
+        for table, chain in self.CHAINS:
+            for line in self._run(table, "-S", chain).splitlines():
+                verb, _, *words = line.split()
+                if verb == "-A":
+                    found.append(Rule(table, chain, tuple(words)))
+        return tuple(found)
+
+    def add(self, rule: Rule) -> None:
+        """Put a rule before all others of its chain."""
+        self._run(rule.table, "-I", rule.chain, *rule.words)
+
+    def remove(self, rule: Rule) -> None:
+        """Take a rule away."""
+        self._run(rule.table, "-D", rule.chain, *rule.words)
+
+    def _run(self, table: str, *words: str) -> str:
+        command = ["iptables", "-w", "10", "-t", table, *words]
+        try:
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", "") or str(error)
+            raise PlanError(
+                f"`{' '.join(command)}` failed, so networks of hosts cannot reach each other: {' '.join(said.split())}; "
+                "it needs root and Debian's package iptables."
+            ) from error
+
+
 class Hosts:
     """The hosts of one environment on one engine."""
 
@@ -172,6 +211,7 @@ class Hosts:
         self._image = image
         self._timeout = timeout
         self._by_container = {desired.container(host): host for host in desired.hosts}
+        self._filter = PacketFilter()
 
     def current(self) -> Current:
         """Read what the engine has."""
@@ -206,13 +246,19 @@ class Hosts:
             networks=tuple(networks_found),
             volumes=tuple((item["Name"], item.get("Labels") or {}) for item in volumes),
             routes=read_routes(),
+            rules=self._filter.rules() if len(self._desired.networks) > 1 else (),
         )
 
     def take(self, steps: list[Step]) -> None:
         """Take the steps: the network first and last, the hosts side by side in between."""
+        places = {place.name: place for place in self._desired.networks}
         for step in steps:
             if step.verb == "create_network":
-                self._create_network()
+                self._create_network(places[step.name])
+            elif step.verb == "open_way" and step.rule:
+                self._filter.add(step.rule)
+            elif step.verb == "close_way" and step.rule:
+                self._filter.remove(step.rule)
         by_name: dict[str, list[Step]] = {}
         for step in steps:
             if step.verb in ("remove", "create", "attach", "start", "unpause"):
@@ -244,16 +290,14 @@ class Hosts:
         except EngineError as error:
             raise EngineError(sentence(str(error), name)) from error
 
-    def _create_network(self) -> None:
-        desired = self._desired
+    def _create_network(self, place: Place) -> None:
         body = {
-            "Name": desired.network,
+            "Name": place.name,
             "CheckDuplicate": True,
             "Driver": "bridge",
-            "IPAM": {"Config": [{"Subnet": desired.subnet}]},
+            "IPAM": {"Config": [{"Subnet": place.subnet}]},
             "Labels": {LABEL_NETWORK: "local"},
-            # At most 15 characters, and recognisable in `ip link`.
-            "Options": {"com.docker.network.bridge.name": desired.network[:15]},
+            "Options": {"com.docker.network.bridge.name": place.interface},
         }
         self._engine.call("POST", "/networks/create", body=body)
 
@@ -278,7 +322,7 @@ class Hosts:
 
     def _attach(self, name: str) -> None:
         """Give a host its place on the network back, whatever became of the network that it was on."""
-        network = quote(self._desired.network)
+        network = quote(self._desired.network(self._by_container[name]).name)
         body: dict[str, Any] = {"Container": name, "Force": True}
         try:
             self._engine.call("POST", f"/networks/{network}/disconnect", body=body)
@@ -402,8 +446,7 @@ def desired_from(options: dict[str, Any]) -> Desired:
             raise PlanError(f"{name} is no host of this environment: its hosts are {', '.join(sorted(known))}.")
     return Desired(
         environment=options["environment"],
-        network=options["network"],
-        subnet=options["subnet"],
+        networks=tuple(Place(item["name"], item["subnet"]) for item in options["networks"]),
         prefix=options["prefix"],
         hosts=tuple(
             Host(
@@ -470,13 +513,13 @@ def main() -> None:
         "port": {"type": "int", "required": True},
         "at": {"type": "int", "required": True},
     }
+    network = {"name": {"type": "str", "required": True}, "subnet": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "environment": {"type": "str", "required": True},
             "addresses": {"type": "dict", "default": {}},
-            "network": {"type": "str", "required": True},
-            "subnet": {"type": "str", "required": True},
+            "networks": {"type": "list", "elements": "dict", "required": True, "options": network},
             "prefix": {"type": "str", "default": "gym-"},
             "published": {"type": "list", "elements": "dict", "default": [], "options": published},
             "engines": {"type": "list", "elements": "str", "default": []},

@@ -74,6 +74,11 @@ leader:
   description: The member that leads afterwards, or would.
   type: str
   returned: always
+away:
+  description: The members that were not running, or not fed, before.
+  type: list
+  elements: str
+  returned: always
 seconds:
   description: From the request until the former leader was fed by the new one.
   type: float
@@ -85,7 +90,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.patroni import Cluster, HttpsApi, PatroniError
-from ansible_collections.gym.platform.plugins.module_utils.patroni_switchover import leader_of, successor
+from ansible_collections.gym.platform.plugins.module_utils.patroni_switchover import FED, leader_of, successor
 
 
 def switch_over(cluster: Cluster, wanted: str, check: bool) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def switch_over(cluster: Cluster, wanted: str, check: bool) -> dict[str, Any]:
         "changed": chosen != former,
         "former": former,
         "leader": chosen,
+        "away": sorted(str(member["name"]) for member in members if member.get("state") not in FED),
         "seconds": round(time.monotonic() - begun, 1),
         "diff": {"before": f"{former} leads\n", "after": f"{chosen} leads\n"},
     }

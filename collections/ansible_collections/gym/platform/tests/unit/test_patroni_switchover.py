@@ -60,6 +60,12 @@ def test_a_cluster_that_is_not_fit_is_refused_with_what_is_possible(
         successor(members, settings, wanted)
 
 
+def test_who_is_away_is_told() -> None:
+    fake = Switching()
+    fake.states["db-3"] = "stopped"
+    assert switch_over(cluster(fake), "", check=True)["away"] == ["db-3"]
+
+
 class Switching:
     """A cluster whose leader changes when it is asked to, and whose former leader needs a while to come back."""
 
@@ -67,6 +73,7 @@ class Switching:
         self.leader, self.now, self.asked_at = "db-1", 0.0, 0.0
         self.refuse, self.returns_after = refuse, returns_after
         self.requests: list[Any] = []
+        self.states = dict.fromkeys(("db-1", "db-2", "db-3"), "running")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -76,7 +83,8 @@ class Switching:
         match method, url.rsplit("/", 1)[1]:
             case "GET", "cluster":
                 roles = {"db-1": "sync_standby", "db-2": "sync_standby", "db-3": "replica", self.leader: "leader"}
-                return 200, {"members": [member(name, role) for name, role in roles.items()]}
+                listed = [member(name, role, state=self.states[name]) for name, role in roles.items()]
+                return 200, {"members": listed}
             case "GET", "config":
                 return 200, SYNCHRONOUS
             case "GET", "patroni":
@@ -101,6 +109,7 @@ def test_a_switchover_ends_when_the_former_leader_follows() -> None:
     result = switch_over(cluster(fake), "", check=False)
     assert fake.requests == [{"leader": "db-1", "candidate": "db-2"}]
     assert (result["changed"], result["former"], result["leader"]) == (True, "db-1", "db-2")
+    assert result["away"] == []
     assert fake.now >= 3
 
 

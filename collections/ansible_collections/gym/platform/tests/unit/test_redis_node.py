@@ -124,6 +124,37 @@ def test_sentinel_forgets_epochs_and_replicas_of_another_primary() -> None:
     assert "known-replica" not in text
 
 
+def test_the_status_says_who_leads_and_who_follows() -> None:
+    nodes = [peer(A, B), peer(B, B)]
+    lines, whole = node.replication(settings(), [sentinel(B)] * 3, nodes)
+    assert lines == [
+        f"primary is {B}, on the word of 3 of 3 Sentinels",
+        f"{A} follows {B}, link up",
+        f"{B} leads",
+    ]
+    assert whole
+
+
+@pytest.mark.parametrize(
+    ("votes", "nodes", "line"),
+    [
+        ([B], [], f"primary is {B}, on the word of 1 of 3 Sentinels"),
+        ([], [], "primary is unknown, on the word of 0 of 3 Sentinels"),
+        ([B] * 3, [], f"{A} does not answer"),
+        ([B] * 3, [("slave", B, False)], f"{A} follows {B}, link down"),
+        ([B] * 3, [("master", A, True)], f"{A} leads"),
+    ],
+)
+def test_the_status_is_not_whole_when_one_is_away_or_disagrees(
+    votes: list[str], nodes: list[tuple[str, str, bool]], line: str
+) -> None:
+    primary = peer(B, B)
+    answers = [node.NodeAnswer(A, role, follows, up, False, 0) for role, follows, up in nodes]
+    lines, whole = node.replication(settings(), [sentinel(address) for address in votes], [primary, *answers])
+    assert line in lines
+    assert not whole
+
+
 def test_a_failover_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([True, True, True, False, False, False])
     monkeypatch.setattr(
@@ -191,3 +222,54 @@ def test_an_answer_that_is_an_error_or_broken_off_is_raised(wire: bytes, error: 
     with pytest.raises(Exception) as raised:
         connection.command("PING")
     assert type(raised.value).__name__ == error
+
+
+class Saving:
+    """A Redis that needs two looks for each thing that it writes."""
+
+    def __init__(self, **said: str) -> None:
+        self.said = {"rdb_last_bgsave_status": "ok", "aof_last_bgrewrite_status": "ok", **said}
+        self.commands: list[str] = []
+        self.looks = 0
+
+    def command(self, *words: str) -> str:
+        if words[0] != "INFO":
+            assert self.looks == 0, "it was still busy"
+            self.commands.append(words[0])
+            self.looks = 2
+            return "started"
+        self.looks = max(self.looks - 1, 0)
+        busy = {"rdb_bgsave_in_progress": str(self.looks), "aof_rewrite_in_progress": "0", "aof_rewrite_scheduled": "0"}
+        return "\r\n".join(f"{key}:{value}" for key, value in {**busy, **self.said}.items())
+
+
+def test_a_snapshot_is_whole_before_the_log_is_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.time, "sleep", lambda _: None)
+    redis = Saving()
+    node.write_files(redis)
+    assert redis.commands == ["BGSAVE", "BGREWRITEAOF"]
+    assert redis.looks == 0
+
+
+def test_a_snapshot_that_failed_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.time, "sleep", lambda _: None)
+    with pytest.raises(Exception, match="BGSAVE failed"):
+        node.write_files(Saving(rdb_last_bgsave_status="err"))
+
+
+def test_what_is_copied_is_what_the_manifest_names_and_stays_as_it_was(tmp_path: Path) -> None:
+    log = tmp_path / "appendonlydir"
+    log.mkdir()
+    (tmp_path / "dump.rdb").write_text("keys")
+    (log / "base.2").write_text("base")
+    (log / "incr.2").write_text("")
+    (log / "base.1").write_text("outdated")
+    (log / "appendonly.aof.manifest").write_text("file base.2 seq 2 type b\nfile incr.2 seq 2 type i\n")
+    for _ in range(2):
+        node.link_files(tmp_path)
+    (tmp_path / "dump.rdb").unlink()
+    saved = tmp_path / "saved"
+    assert (saved / "dump.rdb").read_text() == "keys"
+    names = sorted(path.name for path in (saved / "appendonlydir").iterdir())
+    assert names == ["appendonly.aof.manifest", "base.2", "incr.2"]
+    assert not (tmp_path / "saved.new").exists()

@@ -12,7 +12,8 @@ from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info impor
     Repository,
     byte_of,
     read_history,
-    read_repositories,
+    read_repository,
+    segment_at,
     segment_number,
 )
 from ansible_collections.gym.platform.plugins.module_utils.restore_plan import (
@@ -79,7 +80,7 @@ def information(rows: list[dict[str, Any]], newest: str, faults: dict[int, str] 
 
 
 def repository(rows: list[dict[str, Any]] | None = None, newest: str = "00000001000000000000000A") -> Repository:
-    return read_repositories(information(ROWS if rows is None else rows, newest), "gym")[1]
+    return read_repository(information(ROWS if rows is None else rows, newest), "gym", 1)
 
 
 def plan(request: Request, of: Repository | None = None, disk: Disk = DISK) -> Plan:
@@ -93,12 +94,13 @@ def test_what_pgbackrest_says_is_read() -> None:
     assert (noon.kind, noon.name, noon.size, noon.stored) == ("diff", "before-migration", 10 * GIB, 3 * GIB)
     assert (noon.stopped, noon.timeline, noon.position) == (at(12), 1, 0x5000100)
     assert found.archive == "archive/gym/15-1"
-    assert read_repositories([], "gym") == {}
+    assert read_repository([], "gym", 1).fault == "nothing is known about this database"
 
 
 def test_positions_and_segments_are_in_the_same_order() -> None:
     assert byte_of("1/7000018") == (1 << 32) + 0x7000018
     assert segment_number("000000020000000100000007") == byte_of("1/7000018") // (16 << 20) == 256 + 7
+    assert segment_at(2, byte_of("1/7000018")) == "000000020000000100000007"
 
 
 def test_histories_tell_restores_from_failovers() -> None:
@@ -109,21 +111,21 @@ def test_histories_tell_restores_from_failovers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "label", "target", "through"),
+    ("to", "label", "target", "to_the_end"),
     [
-        ("latest", LATER, None, "00000001000000000000000A"),
-        (FULL, FULL, None, ""),
-        ("before-migration", NOON, None, ""),
-        ("2030-01-31T11:59:59Z", FULL, at(12) - datetime.timedelta(seconds=1), ""),
-        ("2030-01-31 12:00:00+00", NOON, at(12), ""),
-        ("2030-01-31T17:00:00+01:00", LATER, at(16), ""),
+        ("latest", LATER, None, True),
+        (FULL, FULL, None, False),
+        ("before-migration", NOON, None, False),
+        ("2030-01-31T11:59:59Z", FULL, at(12) - datetime.timedelta(seconds=1), False),
+        ("2030-01-31 12:00:00+00", NOON, at(12), False),
+        ("2030-01-31T17:00:00+01:00", LATER, at(16), False),
     ],
 )
 def test_the_newest_backup_before_the_moment_is_taken(
-    to: str, label: str, target: datetime.datetime | None, through: str
+    to: str, label: str, target: datetime.datetime | None, to_the_end: bool
 ) -> None:
     found = plan(Request(to=to))
-    assert (found.backup.label, found.target, found.through, found.timeline) == (label, target, through, 1)
+    assert (found.backup.label, found.target, found.to_the_end, found.timeline) == (label, target, to_the_end, 1)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +196,11 @@ def test_a_refusal_lists_no_more_backups_than_a_person_reads() -> None:
             "and restore_confirm is 'staging': add -e restore_confirm=production",
         ),
         (
-            Request(place="in_place", environment="production", confirm="production", tenant="north-gym"),
+            Request(place="in_place", environment="production", confirm="production", part="north-gym"),
             "'north-gym' alone cannot be restored with restore_place=in_place",
         ),
         (
-            Request(place="in_place", environment="production", confirm="production", table="members"),
+            Request(place="in_place", environment="production", confirm="production", part="members"),
             "'members' alone cannot be restored with restore_place=in_place",
         ),
     ],
@@ -211,22 +213,30 @@ def test_what_was_not_confirmed_or_contradicts_itself_is_refused(request_: Reque
 
 def test_what_was_confirmed_passes() -> None:
     check_request(Request(place="in_place", environment="production", confirm="production"))
-    check_request(Request(environment="production", tenant="north-gym"))
+    check_request(Request(environment="production", part="north-gym"))
 
 
-def chosen(number: int | None, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
-    known = read_repositories(information(rows, "00000001000000000000000A", faults), "gym")
-    return choose_repository(Request(repository=number), known, "gym").number
+def chosen(number: int, rows: list[dict[str, Any]], faults: dict[int, str] | None = None) -> int:
+    said = information(rows, "00000001000000000000000A", faults)
+    asked: list[int] = []
+
+    def ask(which: int) -> Repository:
+        asked.append(which)
+        return read_repository(said, "gym", which)
+
+    found = choose_repository(Request(repository=number), (1, 2), ask)
+    assert asked[-1] == found.number
+    return found.number
 
 
 IN_TWO = [{**entry, "database": {"id": 1, "repo-key": key}} for key in (1, 2) for entry in ROWS]
 
 
 def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
-    assert chosen(None, IN_TWO) == 1
+    assert chosen(0, IN_TWO) == 1
     assert chosen(2, IN_TWO) == 2
-    assert chosen(None, IN_TWO, {1: "missing stanza path"}) == 2
-    assert chosen(None, [{**entry, "error": entry["database"]["repo-key"] == 1} for entry in IN_TWO]) == 2
+    assert chosen(0, IN_TWO, {1: "missing stanza path"}) == 2
+    assert chosen(0, [{**entry, "error": entry["database"]["repo-key"] == 1} for entry in IN_TWO]) == 2
 
 
 @pytest.mark.parametrize(
@@ -234,21 +244,32 @@ def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
     [
         (3, IN_TWO, {}, "restore_repository is 3; there is 1 or 2."),
         (1, IN_TWO, {1: "missing stanza path"}, "(repository 1: missing stanza path): try -e restore_repository=2."),
-        (None, [], {}, "(repository 1: it holds no backup): there is nothing to restore from until playbooks/backup"),
-        (None, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages)"),
+        (
+            0,
+            [],
+            {},
+            "(repository 1: it holds no backup; repository 2: nothing is known about this database): there is nothing to",
+        ),
+        (0, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages; repository 2:"),
     ],
 )
 def test_a_repository_that_cannot_be_restored_from_is_refused(
-    number: int | None, rows: list[dict[str, Any]], faults: dict[int, str], said: str
+    number: int, rows: list[dict[str, Any]], faults: dict[int, str], said: str
 ) -> None:
     with pytest.raises(RefusedError) as refused:
         chosen(number, rows, faults)
     assert said in str(refused.value)
 
 
-def test_an_unknown_stanza_is_refused() -> None:
-    with pytest.raises(RefusedError, match="knows no stanza 'gym' here: configure the backups"):
-        choose_repository(Request(), {}, "gym")
+def test_a_machine_without_repositories_is_refused() -> None:
+    with pytest.raises(RefusedError, match="has no repository here: configure the backups"):
+        choose_repository(Request(), (), lambda number: Repository(number, ""))
+
+
+def test_what_a_repository_complains_about_can_be_read() -> None:
+    fault = "unable to load info file:\nkey found outside of section at line 1: Salted__\x02g~\ufffd\ufffd"
+    found = read_repository(information(ROWS, "", {1: fault}), "gym", 1)
+    assert found.fault == "unable to load info file: key found outside of section at line 1: Salted__ g~"
 
 
 def test_a_backup_without_its_wal_is_refused() -> None:
@@ -269,17 +290,15 @@ TWO_HISTORIES = replace(
 @pytest.mark.parametrize(
     ("to", "timeline", "label", "followed"),
     [
-        ("latest", None, "20300131-170000F", 2),
-        ("2030-01-31T17:30:00Z", None, "20300131-170000F", 2),
-        ("2030-01-31T13:00:00Z", None, NOON, 2),
+        ("latest", 0, "20300131-170000F", 2),
+        ("2030-01-31T17:30:00Z", 0, "20300131-170000F", 2),
+        ("2030-01-31T13:00:00Z", 0, NOON, 2),
         ("2030-01-31T15:10:00Z", 1, LATER, 1),
         ("2030-01-31T15:45:00Z", 2, NOON, 2),
-        (LATER, None, LATER, 1),
+        (LATER, 0, LATER, 1),
     ],
 )
-def test_after_a_restore_both_histories_can_be_reached(
-    to: str, timeline: int | None, label: str, followed: int
-) -> None:
+def test_after_a_restore_both_histories_can_be_reached(to: str, timeline: int, label: str, followed: int) -> None:
     forks = TWO_HISTORIES.forks if timeline != 1 else ()
     found = plan(Request(to=to, timeline=timeline), replace(TWO_HISTORIES, forks=forks))
     assert (found.backup.label, found.timeline) == (label, followed)
@@ -290,7 +309,7 @@ def test_after_a_restore_both_histories_can_be_reached(
     [
         (
             "2030-01-31T15:10:00Z",
-            None,
+            0,
             "an earlier restore gave up what was written from 2030-01-31T14:00:00.328281Z on. Say which history is"
             " meant: -e restore_timeline=1 for what was given up, -e restore_timeline=2 for what was written since",
         ),
@@ -298,7 +317,7 @@ def test_after_a_restore_both_histories_can_be_reached(
         ("latest", 7, "restore_timeline is 7; the archive has 1 to 2"),
     ],
 )
-def test_a_moment_that_there_were_two_of_is_refused(to: str, timeline: int | None, said: str) -> None:
+def test_a_moment_that_there_were_two_of_is_refused(to: str, timeline: int, said: str) -> None:
     with pytest.raises(RefusedError) as refused:
         plan(Request(to=to, timeline=timeline), TWO_HISTORIES)
     assert said in str(refused.value)

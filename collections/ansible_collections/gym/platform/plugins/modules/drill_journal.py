@@ -1,0 +1,157 @@
+#!/usr/bin/python
+# Copyright (c) the gym platform's authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Document the action plugin of the same name; everything happens on the controller."""
+
+DOCUMENTATION = r"""
+module: drill_journal
+short_description: Have markers written while a disaster is practised
+description:
+  - A process on the controller writes a marker every O(interval_seconds), through what the clients of the platform
+    use, and a journal of what it was told. It ends with the run of C(ansible-playbook) that started it.
+  - Markers of the database are rows of C(drill.markers), a schema that the drill makes and removes, or messages in the
+    write-ahead log, which are replicated and acknowledged like rows and leave nothing behind. Those of the cache are
+    keys, which count as acknowledged when a replica has them.
+options:
+  drill:
+    description: What the names of the drill's files begin with.
+    type: path
+    required: true
+  state:
+    description:
+      - V(begun) starts the process, and refuses an environment in which clients cannot write.
+      - V(good) waits until writes have been acknowledged for five seconds without a failure.
+      - V(ended) lets the process end.
+      - V(absent) does so, too, and removes what was written.
+    type: str
+    choices: [begun, good, ended, absent]
+    required: true
+  database:
+    description: How the database is reached, and who writes.
+    type: dict
+    suboptions:
+      place:
+        description: Where the database takes clients in.
+        type: dict
+        required: true
+        suboptions:
+          addresses:
+            description: Addresses, any of which will do.
+            type: list
+            elements: str
+            required: true
+          port:
+            description: The port of the writer.
+            type: int
+            required: true
+          hostname:
+            description: The name in the certificates.
+            type: str
+            required: true
+          name:
+            description: The database.
+            type: str
+            required: true
+          authority:
+            description: The authority's certificate.
+            type: path
+            required: true
+      owner:
+        description: The user who may make a schema.
+        type: str
+        required: true
+      owner_password:
+        description: The password of O(database.owner).
+        type: str
+        required: true
+      user:
+        description: The user who writes.
+        type: str
+        required: true
+      password:
+        description: The password of O(database.user).
+        type: str
+        required: true
+  cache:
+    description: How the cache is reached, and who writes.
+    type: dict
+    suboptions:
+      sentinels:
+        description: Address and port of each Sentinel.
+        type: list
+        elements: list
+        required: true
+      primary:
+        description: The name by which the Sentinels know the primary.
+        type: str
+        required: true
+      prefix:
+        description: What the keys of the user begin with.
+        type: str
+        required: true
+      user:
+        description: The user who writes.
+        type: str
+        required: true
+      password:
+        description: The password of O(cache.user).
+        type: str
+        required: true
+      authority:
+        description: The authority's certificate.
+        type: path
+        required: true
+  rows:
+    description: Whether markers of the database are rows.
+    type: bool
+    default: true
+  tenants:
+    description: The tenants to whom markers belong, by turns.
+    type: list
+    elements: str
+    default: []
+  clients:
+    description: How many clients take turns, so that one that is not answered keeps no other waiting.
+    type: int
+    default: 6
+  interval_seconds:
+    description: The time between two markers.
+    type: float
+    default: 0.1
+  at_most_seconds:
+    description: The process ends after this time, whatever happens.
+    type: int
+    default: 7200
+  timeout:
+    description: How many seconds the states V(begun) and V(good) may take.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Does nothing.
+    support: full
+author: The gym platform's authors
+"""
+
+EXAMPLES = r"""
+- name: Wait until clients write again
+  gym.platform.drill_journal:
+    drill: reports/development/dr_drill/20260101T000000Z
+    state: good
+"""
+
+RETURN = r"""
+attempts:
+  description: How many markers clients tried to write.
+  type: int
+  returned: when ended
+outages:
+  description: How long each time was in which writes failed, in seconds; null for one that did not end.
+  type: list
+  elements: float
+  returned: when ended
+longest_gap_seconds:
+  description: The longest time without an acknowledged write.
+  type: float
+  returned: when ended
+"""
