@@ -36,10 +36,8 @@ def load(path: Path) -> Any:
 
 
 def described(environment: str, noun: str) -> Any:
-    """Return a noun of an environment: its own, or that of the one that it stands in for."""
-    directory = ROOT / "inventories" / environment / "group_vars/all"
-    files = (directory / f"{noun}.yml", directory / "10_primary" / f"{noun}.yml")
-    return load(next(file for file in files if file.exists()))[noun]
+    """Return a noun of an environment."""
+    return load(ROOT / "inventories" / environment / "group_vars/all" / f"{noun}.yml")[noun]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ansible_collections.gym.platform.plugins.module_utils import schema
 from tests.contracts import rules
 from tests.project import ROOT, load, tracked
 
-ENVIRONMENTS = ("development", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production")
 TEXT = [file for file in tracked() if Path(file).suffix not in {".png", ".gz", ".ico"}]
 
 

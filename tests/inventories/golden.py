@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-ENVIRONMENTS = ("development", "staging", "production", "production-dr")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
 
 
 def export(environment: str) -> str:

@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import re
 from ansible_collections.gym.platform.plugins.module_utils.validation import problems, report
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ("development", "staging", "production", "production-dr")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
 SHARED = {"firewall", "secret_store", "state", "wiring"}
 
 
@@ -193,8 +193,12 @@ EVERYWHERE = [
         "network_is_large_enough"),
     Bad("network", "cidr: 10.203.0.0/24", "cidr: 10.203.0.0/29", "network.cidr", "at least 11 hosts",
         "network_is_large_enough", "development"),
-    Bad("hosts", "10.203.0.61", "10.204.0.61", "hosts.monitoring-1", "an address in 10.203.0.0/24",
+    Bad("hosts", "10.203.0.61", "10.205.0.61", "hosts.monitoring-1", "an address in 10.203.0.0/24 or 10.204.0.0/24",
         "hosts_are_in_the_network", "development"),
+    Bad("hosts", "10.204.0.81", "10.204.0.255", "hosts.store-1", "or 10.204.0.0/24", "hosts_are_in_the_network",
+        "development"),
+    Bad("network", "dr_cidr: 10.210.0.0/16", "dr_cidr: 10.200.128.0/17", "network.dr_cidr", "apart from it",
+        "regions_are_apart"),
     Bad("hosts", "10.203.0.61", "10.203.0.51", "hosts.monitoring-1", "is the address of queue-1",
         "hosts_are_in_the_network", "development"),
     Bad("hosts", "        db-3: {ansible_host: 10.203.0.33}\n", "", "database.high_availability",

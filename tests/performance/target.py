@@ -1,6 +1,6 @@
 """The environment that smoke and performance tests are pointed at: its front door, and who asks.
 
-Development runs on this machine and is known to it. Any other environment has to be named, and its test gym's
+Development runs on this machine, in either of its regions, and is known to it. Any other environment has to be named, and its test gym's
 credentials handed over, by environment variables.
 """
 
@@ -17,7 +17,9 @@ from ansible_collections.gym.platform.plugins.module_utils.secret_store import S
 from tests.end_to_end.client import FrontDoor
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOPBACK = FrontDoor("127.0.0.1", 8443, "api.gym.localhost", ROOT / ".state/development/ca.pem")
+# Both of its regions are on this machine, and have the same secrets and the same authority.
+STATE = ROOT / ".state/development"
+DOORS = {"development": 8443, "development-dr": 9443}
 TENANT = "north-gym"
 # What a machine trusts by itself, where an environment has a public certificate.
 SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -40,13 +42,14 @@ class Target:
 
 def target(environment: str, variables: Mapping[str, str] = os.environ) -> Target:
     """Return what is tested. Raises TargetError where that is not said, so that nobody is loaded by accident."""
-    if environment == "development":
-        secrets = SecretStore(ROOT / ".state" / environment)
+    if environment in DOORS:
+        secrets = SecretStore(STATE)
+        door = FrontDoor("127.0.0.1", DOORS[environment], "api.gym.localhost", STATE / "ca.pem")
         try:
             token = f"{secrets.get('service/demo_kiosk_token')}-{TENANT}"
-            return Target(LOOPBACK, TENANT, secrets.get("service/demo_password"), token)
+            return Target(door, TENANT, secrets.get("service/demo_password"), token)
         except SecretStoreError as error:
-            raise TargetError(f"Development does not run on this machine, `make up` stands it up: {error}") from error
+            raise TargetError(f"{environment} does not run here, `make up ENV={environment}` stands it up: {error}") from error
     missing = [name for name in NEEDED if not variables.get(name)]
     if missing:
         raise TargetError(

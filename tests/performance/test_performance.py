@@ -72,10 +72,10 @@ def test_an_environment_elsewhere_has_to_be_named(tmp_path: Path, monkeypatch: p
     found = target("staging", NAMED)
     assert (found.door.address, found.door.port, found.door.name) == ("api.example.com", 443, "api.example.com")
     # What is named for another environment never sends development's load there.
-    assert targets.LOOPBACK.address == "127.0.0.1"
-    monkeypatch.setattr(targets, "ROOT", tmp_path)
-    with pytest.raises(TargetError, match="does not run on this machine"):
-        target("development", NAMED)
+    monkeypatch.setattr(targets, "STATE", tmp_path)
+    for environment in targets.DOORS:
+        with pytest.raises(TargetError, match=f"{environment} does not run here"):
+            target(environment, NAMED)
 
 
 @pytest.mark.parametrize("value", ["many", "0", "201", "nan"])

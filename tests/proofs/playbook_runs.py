@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.end_to_end.platform_access import ROOT, wait_for
 
-# Guards, in seconds. The longest run makes eleven machines out of the plain image.
+# Guards, in seconds. The longest run makes twelve machines out of the plain image.
 ENDS_WITHIN = 1200
 STOPS_WITHIN = 60
 

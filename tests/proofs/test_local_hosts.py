@@ -237,14 +237,14 @@ def test_a_port_in_use_is_one_sentence(probe: Probe) -> None:
 
 def test_a_subnet_in_use_is_one_sentence(probe: Probe) -> None:
     """Another network's range, seen before anything is made."""
-    message = probe.refused(local_hosts_network="gym-probe")
+    message = probe.refused(local_hosts_networks=[{"name": "gym-probe", "subnet": "10.203.0.0/24"}])
     assert "10.203.0.0/24 overlaps 10.203.0.0/24 of the Docker network gym-local" in message
 
 
 def test_the_platform_fits_into_four_gibibytes() -> None:
     engine = Engine()
     hosts = engine.call("GET", "/containers/json", {"filters": {"label": ["gym.platform=development"]}})
-    assert len(hosts) == 11
+    assert len(hosts) == 12
     resident = 0
     for host in hosts:
         stats = engine.call("GET", f"/containers/{host['Id']}/stats", {"stream": 0, "one-shot": 1})

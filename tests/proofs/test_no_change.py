@@ -48,5 +48,5 @@ def test_a_second_run_changes_nothing_and_makes_few_calls() -> None:
     assert changed == {}
     counted = calls(report["plays"])
     counted.pop("localhost", None)
-    assert len(counted) == 11
+    assert len(counted) == 12
     assert {host: count for host, count in counted.items() if count > CALLS} == {}

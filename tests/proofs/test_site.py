@@ -27,7 +27,7 @@ MOMENTS = (
     "TASK [gym.platform.release_docker : Start the new colour and wait until it is healthy]",
 )
 
-HOSTS = 11
+HOSTS = 12
 SOCKET = Path("/var/run/docker.sock").resolve()
 
 

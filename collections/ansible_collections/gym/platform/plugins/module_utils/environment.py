@@ -13,7 +13,6 @@ pure function of these names and texts.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,14 +84,7 @@ class UnreadableError(Exception):
 def read_files(root: Path, environment: Path) -> dict[str, str]:
     """Read every file that describes an environment, and nothing else, from the disk."""
     places = [root / SHARED_DIRECTORY, environment / "group_vars", environment / "host_vars"]
-    # A stand-in has the description of its primary by a link that sorts before what it has of its own, and so loses.
-    paths = [
-        path
-        for place in places
-        for path in sorted(
-            Path(folder, name) for folder, _, names in os.walk(place, followlinks=True) for name in names
-        )
-    ]
+    paths = [path for place in places for path in sorted(place.rglob("*"))]
     paths += sorted(environment.glob("hosts.y*ml"))
     return {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")

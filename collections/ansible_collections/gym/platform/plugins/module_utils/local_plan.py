@@ -313,14 +313,18 @@ def ways(networks: Sequence[Place], ends: Sequence[str] | None = None) -> list[R
 
 def _missing_rules(current: Current, networks: Sequence[Place]) -> list[Rule]:
     """Return the rules that are not there, or stand where what is before them decides."""
-    missing = []
-    for rule in ways(networks):
-        ends = ("RETURN", "MASQUERADE")
-        chain = [known for known in current.rules if (known.table, known.chain) == (rule.table, rule.chain)]
-        before = list(itertools.takewhile(lambda known: known.words[-1] not in ends, chain))
-        if rule not in before:
-            missing.append(rule)
-    return missing
+    return [
+        rule
+        for rule in ways(networks)
+        if rule not in itertools.takewhile(lambda known: not _decides(known, rule), current.rules)
+    ]
+
+
+def _decides(known: Rule, rule: Rule) -> bool:
+    """Tell whether a rule leaves nothing to another one that stands behind it: all returns, or its source masquerades."""
+    if (known.table, known.chain) != (rule.table, rule.chain):
+        return False
+    return known.words == ("-j", "RETURN") or (known.words[-1] == "MASQUERADE" and known.words[:2] == rule.words[:2])
 
 
 def _told(rule: Rule) -> str:

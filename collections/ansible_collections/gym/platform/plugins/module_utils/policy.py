@@ -621,7 +621,7 @@ def differential_is_between_fulls(described: Description) -> Iterator[Finding]:
 
 def _network(described: Description, key: str = "cidr") -> ipaddress.IPv4Network | None:
     try:
-        return ipaddress.IPv4Network(described["network"].get(key, ""))
+        return ipaddress.IPv4Network(described["network"][key])
     except ValueError:
         return None
 
@@ -630,10 +630,23 @@ def _network(described: Description, key: str = "cidr") -> ipaddress.IPv4Network
 def regions_are_apart(described: Description) -> Iterator[Finding]:
     """Between two networks that share addresses there is no way: one of the two would never be meant."""
     first, second = _network(described), _network(described, "dr_cidr")
-    if "dr_cidr" in described["network"] and second is None:
-        yield Finding(("network", "dr_cidr"), f"{described['network']['dr_cidr']} is not a network", "as network.cidr")
     if first and second and first.overlaps(second):
-        yield Finding(("network", "dr_cidr"), f"{second} overlaps network.cidr {first}", "a network beside it")
+        yield Finding(("network", "dr_cidr"), f"{second} overlaps network.cidr {first}", "a network apart from it")
+
+
+def _hosts_outside(described: Description, key: str) -> list[str]:
+    """Return the hosts that have an address, and not one that a machine of this network could have."""
+    network = _network(described, key)
+    outside = []
+    for host, text in described.addresses.items():
+        try:
+            address = ipaddress.IPv4Address(text)
+        except ValueError:
+            continue
+        reserved = (network.network_address, network.broadcast_address) if network else ()
+        if network is None or address not in network or address in reserved:
+            outside.append(host)
+    return outside
 
 
 @everywhere
@@ -668,12 +681,12 @@ def network_is_large_enough(described: Description) -> Iterator[Finding]:
             )
         return
     # The first and the last address, and the engine's own.
-    usable = network.num_addresses - 3
-    if usable < len(described.addresses):
+    usable, wanted = network.num_addresses - 3, len(_hosts_outside(described, "dr_cidr"))
+    if usable < wanted:
         yield Finding(
             ("network", "cidr"),
-            f"{network} has {usable} addresses for {len(described.addresses)} hosts",
-            f"a network for at least {len(described.addresses)} hosts",
+            f"{network} has {usable} addresses for {wanted} hosts",
+            f"a network for at least {wanted} hosts",
         )
 
 
@@ -683,22 +696,14 @@ def hosts_are_in_the_network(described: Description) -> Iterator[Finding]:
     network = _network(described)
     if network is None:
         return
-    networks = [known for known in (network, _network(described, "dr_cidr")) if known]
-    outside = []
-    for host, text in described.addresses.items():
-        try:
-            address = ipaddress.IPv4Address(text)
-        except ValueError:
-            continue
-        reserved = {end for known in networks for end in (known.network_address, known.broadcast_address)}
-        if address in reserved or not any(address in known for known in networks):
-            outside.append((host, address))
+    at_home, abroad = _hosts_outside(described, "dr_cidr"), _network(described, "dr_cidr")
+    outside = [host for host in _hosts_outside(described, "cidr") if host in at_home]
     # A network that is too small is one problem, not one for each host.
     usable = network.num_addresses - 3
-    legal = " or ".join(str(known) for known in networks)
-    if usable >= len(described.addresses):
-        for host, address in outside:
-            yield Finding(("hosts", host), f"{address} is not in the network", f"an address in {legal}")
+    if usable >= len(at_home):
+        for host in outside:
+            message = f"{described.addresses[host]} is not in the network"
+            yield Finding(("hosts", host), message, f"an address in {network}" + (f" or {abroad}" if abroad else ""))
     for path, text, first in _repeated(((host,), text) for host, text in described.addresses.items()):
         yield Finding(("hosts", *path), f"{text} is the address of {first[0]}", "an address of its own")
 

@@ -14,8 +14,7 @@ from ansible_collections.gym.platform.plugins.modules import local_hosts as modu
 
 OPTIONS: dict[str, Any] = {
     "environment": "test",
-    "network": "gym-local",
-    "subnet": "10.203.0.0/24",
+    "networks": [{"name": "gym-local", "subnet": "10.203.0.0/24"}],
     "prefix": "gym-",
     "addresses": {"edge-1": "10.203.0.11", "app-1": "10.203.0.21"},
     "published": [{"host": "edge-1", "port": 443, "at": 8443}],

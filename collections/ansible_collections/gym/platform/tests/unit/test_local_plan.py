@@ -15,8 +15,10 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     Desired,
     Host,
     Network,
+    Place,
     PlanError,
     Port,
+    Rule,
     Step,
     fingerprint,
     key_mark,
@@ -25,11 +27,13 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     plan_absence,
     remade_for_key,
     sentence,
+    ways,
 )
 
 EDGE = Host("edge-1", "10.203.0.11", (Port(443, 8443),))
 APP = Host("app-1", "10.203.0.21", engine=True)
-DESIRED = Desired("development", "gym-local", "10.203.0.0/24", "gym-", (EDGE, APP))
+HOME = Place("gym-local", "10.203.0.0/24")
+DESIRED = Desired("development", (HOME,), "gym-", (EDGE, APP))
 NETWORK = Network("n1", "gym-local", ("10.203.0.0/24",), {LABEL_NETWORK: "local"})
 
 
@@ -135,7 +139,11 @@ def test_ports_are_published_on_the_loopback_address_only() -> None:
 @pytest.mark.parametrize(
     ("desired", "words"),
     [
-        (replace(DESIRED, subnet="10.203.0.0/99"), "network.cidr is '10.203.0.0/99', which is no network"),
+        (
+            replace(DESIRED, networks=(replace(HOME, subnet="10.203.0.0/99"),)),
+            "network.cidr is '10.203.0.0/99', which is no network",
+        ),
+        (replace(DESIRED, networks=(HOME, Place("b", "10.203.0.128/25"))), "network.dr_cidr overlap: 10.203.0.128/25"),
         (replace(DESIRED, hosts=(replace(EDGE, address=""),)), "edge-1 has no ansible_host"),
         (replace(DESIRED, hosts=(replace(EDGE, address="edge"),)), "is 'edge', which is no address"),
         (replace(DESIRED, hosts=(replace(EDGE, address="10.9.0.1"),)), "outside network.cidr 10.203.0.0/24"),
@@ -171,6 +179,59 @@ def test_the_route_of_our_own_network_is_not_in_the_way() -> None:
 def test_a_network_of_the_other_protocol_is_not_in_the_way() -> None:
     other = Network("x", "six", ("fd00::/64",))
     assert ("create_network", "gym-local") in verbs(Current(networks=(other,)))
+
+
+class TestTwoRegions:
+    """Networks that reach each other, as two regions do."""
+
+    ABROAD = Place("gym-local-2", "10.204.0.0/24")
+    STORE = Host("store-1", "10.204.0.81")
+    BOTH = replace(DESIRED, networks=(HOME, ABROAD), hosts=(EDGE, STORE))
+    NETWORKS = (NETWORK, Network("n2", "gym-local-2", ("10.204.0.0/24",), {LABEL_NETWORK: "local"}))
+    RETURN = Rule("filter", "DOCKER-USER", ("-j", "RETURN"))
+    MASQUERADE = Rule("nat", "POSTROUTING", ("-s", "10.203.0.0/24", "!", "-o", "gym-local", "-j", "MASQUERADE"))
+    WAYS = tuple(ways((HOME, ABROAD)))
+
+    def world(self, *rules: Rule) -> Current:
+        store = replace(running(self.STORE, self.BOTH), networks=("n2",))
+        return Current((running(EDGE, self.BOTH), store), self.NETWORKS, rules=rules)
+
+    def opened(self, *rules: Rule) -> list[tuple[str, str]]:
+        return [(step.rule.table, step.rule.words[1]) for step in plan(self.world(*rules), self.BOTH) if step.rule]
+
+    def test_a_host_is_on_the_network_that_its_address_lies_in(self) -> None:
+        assert payload(self.BOTH, EDGE)["HostConfig"]["NetworkMode"] == "gym-local"
+        assert payload(self.BOTH, self.STORE)["HostConfig"]["NetworkMode"] == "gym-local-2"
+        # A host that does not move is the same host when its environment gets a second network.
+        assert fingerprint(self.BOTH, EDGE) == fingerprint(DESIRED, EDGE)
+
+    def test_the_second_network_and_the_ways_are_made(self) -> None:
+        steps = [(step.verb, step.name) for step in plan(replace(COMPLETE, rules=(self.RETURN,)), self.BOTH)]
+        assert steps[0] == ("create_network", "gym-local-2")
+        assert [verb for verb, _ in steps].count("open_way") == 4
+
+    def test_nothing_is_done_when_the_ways_are_open(self) -> None:
+        assert plan(self.world(*self.WAYS, self.RETURN, self.MASQUERADE), self.BOTH) == []
+
+    def test_a_way_behind_what_decides_before_it_is_opened_again(self) -> None:
+        assert self.opened(self.RETURN, *self.WAYS) == [("filter", "gym-local"), ("filter", "gym-local-2")]
+        assert self.opened(self.MASQUERADE, *self.WAYS) == [("nat", "10.203.0.0/24")]
+        # Another network's masquerade is none of our business.
+        foreign = replace(self.MASQUERADE, words=("-s", "172.17.0.0/16", *self.MASQUERADE.words[2:]))
+        assert self.opened(foreign, *self.WAYS) == []
+
+    def test_ways_go_with_a_network_however_often_they_are_there(self) -> None:
+        molecule = Container("gym-molecule-1", "running", {LABEL_ENVIRONMENT: "molecule"}, ("n1",))
+        world = self.world(*self.WAYS, self.RETURN, *self.WAYS)
+        steps = plan_absence(replace(world, containers=(*world.containers, molecule)), self.BOTH)
+        assert [step.verb for step in steps].count("close_way") == 8
+        assert steps[-1] == Step("remove_network", "gym-local-2", "empty")
+
+    def test_ways_stay_while_both_networks_stay(self) -> None:
+        others = [Container(f"other-{net}", "running", {LABEL_ENVIRONMENT: "other"}, (net,)) for net in ("n1", "n2")]
+        world = self.world(*self.WAYS)
+        steps = plan_absence(replace(world, containers=(*world.containers, *others)), self.BOTH)
+        assert {step.verb for step in steps} == {"remove"}
 
 
 class TestAbsence:
