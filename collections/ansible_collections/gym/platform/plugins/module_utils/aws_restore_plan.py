@@ -71,7 +71,7 @@ class Restoration:
     """The moment or the snapshot."""
     snapshot: str = ""
     to_restore: bool = True
-    """Whether the target has to be made; an interrupted run has made it."""
+    """Whether the target has to be made, or given what its source has."""
     to_take_over: bool = False
     """Whether the target still has to get the name of its source."""
 
@@ -115,7 +115,8 @@ def _restoration(shard: Shard, restored_to: str, snapshot: str, in_place: bool) 
             f"'{target}' is there, restored to {was}, and not to {restored_to}: carry on with it by"
             f" -e restore_to='{was}', or remove it first by -e restore_state=absent."
         )
-    return Restoration(shard.name, target, restored_to, snapshot, shard.beside is None, in_place)
+    # What was restored to be looked at lacks what has to serve.
+    return Restoration(shard.name, target, restored_to, snapshot, shard.beside is None or in_place, in_place)
 
 
 def _resumed(shard: Shard, begun: Shard) -> Restoration:
@@ -129,7 +130,7 @@ def _resumed(shard: Shard, begun: Shard) -> Restoration:
             f" '{shard.name}': rename '{begun.name}{BESIDE_SUFFIX}' to '{begun.name}' by hand, or what it replaced."
         )
     target = shard.name + BESIDE_SUFFIX
-    return Restoration(shard.name, target, restored_to, to_restore=False, to_take_over=True)
+    return Restoration(shard.name, target, restored_to, to_restore=shard.tags is not None, to_take_over=True)
 
 
 def is_restored(tags: Tags | None, source: str, restored_to: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils import aws_takeover
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import unless, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import pending, restoration, settings
+from ansible_collections.gym.platform.plugins.module_utils.aws_restore_plan import BESIDE_SUFFIX, SOURCE_TAG
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Instances, tags_of
 from ansible_collections.gym.platform.plugins.module_utils.aws_takeover import DELETE, REPLICATE, Member, Step
 
@@ -26,8 +28,8 @@ class Successor:
         self._rds = client("rds", region)
         self._instances = Instances(self._rds, timeout)
 
-    def plan(self) -> aws_takeover.Takeover:
-        """Return what is left to do. Raises RefusedError."""
+    def plan(self, imagined: bool = False) -> aws_takeover.Takeover:
+        """Return what is left to do; `imagined`: as if it were restored where it is not. Raises RefusedError."""
         found = wait_until(self._instances.every, self._named, f"'{self._live}' and its like", self._timeout)
         members = {
             one["DBInstanceIdentifier"]: Member(
@@ -39,6 +41,9 @@ class Successor:
             for one in found
             if one["DBInstanceIdentifier"].startswith(self._live)
         }
+        if imagined:
+            name, made = self._live + BESIDE_SUFFIX, datetime.datetime.now(datetime.UTC)
+            members = {name: Member(name, "", made, {SOURCE_TAG: self._live}), **members}
         return aws_takeover.plan(self._live, members)
 
     def _named(self, found: list[dict[str, Any]]) -> bool:
@@ -95,7 +100,7 @@ class Successor:
 
     def leave_proxy(self) -> None:
         """Take the instance out of the proxy that is called like it."""
-        if self._live in self._targets():
+        if self._live in (self._targets() or []):
             self._rds.deregister_db_proxy_targets(DBProxyName=self._live, DBInstanceIdentifiers=[self._live])
 
     def join_proxy(self) -> bool:

@@ -80,7 +80,7 @@ restorations:
     target: {description: The instance that is made., type: str}
     restored_to: {description: The moment or the snapshot., type: str}
     snapshot: {description: The snapshot; empty for a moment., type: str}
-    to_restore: {description: Whether the target has to be made., type: bool}
+    to_restore: {description: Whether the target has to be made or to be given the settings of its source., type: bool}
     to_take_over: {description: Whether it then takes the place of its source., type: bool}
 earliest:
   description: From when on all of them can be restored.

@@ -34,7 +34,7 @@ requirements: [boto3]
 attributes:
   check_mode:
     support: full
-    description: Says what would be done.
+    description: Says what would be done, also where the restored instance is not there yet.
   diff_mode:
     support: full
     description: Shows the steps.
@@ -88,7 +88,7 @@ def run(options: dict[str, Any], client: Callable[[str, str], Any], check: bool)
     """Plan, take step by step, report. Raises RequestError or RefusedError."""
     clock, name = Clock(), options["name"]
     successor = Successor(name, client, options["region"], options["timeout"])
-    takeover = successor.plan()
+    takeover = successor.plan(imagined=check)
     done = [str(step) for step in takeover.steps]
     answer: dict[str, Any] = {"kept": takeover.kept, "diff": {"before": "", "after": "\n".join(done)}}
     if check:
