@@ -106,7 +106,7 @@ class Engine:
         try:
             self.start()
         except EngineError:
-            # PostgreSQL wants to see something younger than the moment; in what was archived last, there may be nothing.
+            # PostgreSQL wants to see something younger than the moment, and what was archived last is older.
             if NOTHING_YOUNGER not in (self.directory / "log").read_text(encoding="utf-8"):
                 raise
             self._configure({"recovery_target_time": "''"})

@@ -84,24 +84,36 @@ class Instances:
         return [instance for page in pages for instance in page["DBInstances"]]
 
     def backups(self, name: str, replicated: bool) -> Backups:
-        """Return what an instance can be restored from, here or by what another region has replicated to this one."""
-        here = self._client.meta.region_name
-        pages = self._client.get_paginator("describe_db_instance_automated_backups").paginate(DBInstanceIdentifier=name)
-        found = [backup for page in pages for backup in page["DBInstanceAutomatedBackups"]]
-        # `Region` is that of the instance.
-        fitting = [backup for backup in found if (backup.get("Region", here) != here) == replicated]
-        window = fitting[0].get("RestoreWindow", {}) if fitting else {}
-        if not replicated:
-            latest = window.get("LatestTime") or self.get(name).get("LatestRestorableTime")
-            return Backups(window.get("EarliestTime"), latest)
-        if not fitting:
+        """Return what an instance can be restored from, here or by what another region has replicated to this one.
+
+        Raises RequestError for an instance, or for replicated backups, that there is not.
+        """
+        if replicated:
+            if found := self.replicated(name):
+                return found
+            here = self._client.meta.region_name
             raise RequestError(
                 f"{here} has no replicated backups of '{name}': replicate them (AutomaticBackupReplicationRegion), or"
                 " name the region that has them."
             )
-        return Backups(
-            window.get("EarliestTime"), window.get("LatestTime"), fitting[0]["DBInstanceAutomatedBackupsArn"]
-        )
+        own = self._backups(name, False)
+        latest = (own and own.latest) or self.get(name).get("LatestRestorableTime")
+        return Backups(own.earliest if own else None, latest)
+
+    def replicated(self, name: str) -> Backups | None:
+        """Return the backups of an instance of another region that were replicated to this one, or None."""
+        return self._backups(name, True)
+
+    def _backups(self, name: str, replicated: bool) -> Backups | None:
+        here = self._client.meta.region_name
+        pages = self._client.get_paginator("describe_db_instance_automated_backups").paginate(DBInstanceIdentifier=name)
+        for backup in (backup for page in pages for backup in page["DBInstanceAutomatedBackups"]):
+            # `Region` is that of the instance.
+            if (backup.get("Region", here) != here) == replicated:
+                window = backup.get("RestoreWindow", {})
+                arn = backup["DBInstanceAutomatedBackupsArn"] if replicated else None
+                return Backups(window.get("EarliestTime"), window.get("LatestTime"), arn)
+        return None
 
     def snapshot(self, name: str) -> dict[str, Any] | None:
         """Return a snapshot, or None."""

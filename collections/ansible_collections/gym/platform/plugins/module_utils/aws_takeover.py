@@ -66,14 +66,18 @@ class Takeover:
     kept: str
 
 
-def plan(live: str, members: Mapping[str, Member]) -> Takeover:
-    """Return what is left to do until `live` is what was restored from it. Raises RefusedError."""
+def plan(live: str, members: Mapping[str, Member], source: str = "") -> Takeover:
+    """Return what is left to do until `live` is what was restored from it, or from another `source`.
+
+    Raises RefusedError.
+    """
+    source = source or live
     restored = members.get(live + BESIDE_SUFFIX)
     now = members.get(live)
-    is_done = restored is None and now is not None and now.tags.get(SOURCE_TAG) == live
+    is_done = restored is None and now is not None and now.tags.get(SOURCE_TAG) == source
     new = now if is_done else restored
-    if new is None or new.tags.get(SOURCE_TAG) != live:
-        raise RefusedError(f"'{live}{BESIDE_SUFFIX}' was not restored from '{live}', or is not there: restore first.")
+    if new is None or new.tags.get(SOURCE_TAG) != source:
+        raise RefusedError(f"'{live}{BESIDE_SUFFIX}' was not restored from '{source}', or is not there: restore first.")
     replaced = _REPLACED.format(stamp=f"{new.made.astimezone(datetime.UTC):%Y%m%dt%H%M%S}")
     kept = live + replaced
     old = kept if is_done or now is None else live

@@ -22,9 +22,10 @@ UNSETTLED = ("creating", "deleting", "renaming")
 class Successor:
     """An instance of a region whose place another one takes."""
 
-    def __init__(self, live: str, client: Callable[[str, str], Any], region: str, timeout: float) -> None:
+    def __init__(self, live: str, source: str, client: Callable[[str, str], Any], region: str, timeout: float) -> None:
         """Ask through these clients, and wait for at most `timeout` seconds at a time."""
         self._client_of, self._region, self._live, self._timeout = client, region, live, timeout
+        self._source = source
         self._rds = client("rds", region)
         self._instances = Instances(self._rds, timeout)
 
@@ -43,8 +44,8 @@ class Successor:
         }
         if imagined:
             name, made = self._live + BESIDE_SUFFIX, datetime.datetime.now(datetime.UTC)
-            members = {name: Member(name, "", made, {SOURCE_TAG: self._live}), **members}
-        return aws_takeover.plan(self._live, members)
+            members = {name: Member(name, "", made, {SOURCE_TAG: self._source}), **members}
+        return aws_takeover.plan(self._live, members, self._source)
 
     def _named(self, found: list[dict[str, Any]]) -> bool:
         """Tell whether everything that is called after the instance has the name that it keeps."""

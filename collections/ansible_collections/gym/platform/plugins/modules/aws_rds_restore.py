@@ -37,15 +37,17 @@ options:
     description: Whether to restore from the backups that another region has replicated to O(region).
     type: bool
     default: false
+  like:
+    description: The instance in O(region) whose settings and subnets it gets; by default the source, if it is there.
+    type: str
   subnet_group:
-    description: The subnets that it is put into; those of the source by default, where that is in the same region.
+    description: The subnets that it is put into; those of O(like) by default.
     type: str
   settings:
     description:
-      - What the restored instance has to have. What is left out is taken from the source, where that is in the same
-        region.
-      - With O(replicated=true), O(settings.multi_az), O(settings.security_groups) and O(settings.parameter_group) are
-        needed.
+      - What the restored instance has to have. What is left out is taken from O(like).
+      - With O(replicated=true) and without O(like), O(settings.multi_az), O(settings.security_groups) and
+        O(settings.parameter_group) are needed.
     type: dict
     default: {}
     suboptions:
@@ -193,7 +195,8 @@ def run(options: dict[str, Any], client: Any, check: bool) -> dict[str, Any]:
     """Read, check, restore what is missing, put back what differs, report. Raises RequestError or RefusedError."""
     instances = Instances(client, options["timeout"])
     source, target = options["source"], options["target"]
-    origin = None if options["replicated"] else instances.get(source)
+    like = options["like"] or (None if options["replicated"] else source)
+    origin = instances.get(like) if like else None
     wanted = wished(origin, options["settings"])
     existing = instances.find(target)
     clock, available, is_new = Clock(), 0.0, existing is None
@@ -264,6 +267,7 @@ def main() -> None:
             "time": {"type": "str", "default": LATEST},
             "snapshot": {"type": "str"},
             "replicated": {"type": "bool", "default": False},
+            "like": {"type": "str"},
             "subnet_group": {"type": "str"},
             "settings": {"type": "dict", "default": {}, "options": SETTINGS},
             "timeout": {"type": "int", "default": 14400},

@@ -19,6 +19,9 @@ options:
     description: The instance whose place is taken.
     type: str
     required: true
+  source:
+    description: The instance that the other one was restored from; O(name) itself by default.
+    type: str
   region:
     description: The region of both.
     type: str
@@ -87,7 +90,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_takeover_rds impo
 def run(options: dict[str, Any], client: Callable[[str, str], Any], check: bool) -> dict[str, Any]:
     """Plan, take step by step, report. Raises RequestError or RefusedError."""
     clock, name = Clock(), options["name"]
-    successor = Successor(name, client, options["region"], options["timeout"])
+    successor = Successor(name, options["source"] or name, client, options["region"], options["timeout"])
     takeover = successor.plan(imagined=check)
     done = [str(step) for step in takeover.steps]
     answer: dict[str, Any] = {"kept": takeover.kept, "diff": {"before": "", "after": "\n".join(done)}}
@@ -116,6 +119,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "source": {"type": "str"},
             "timeout": {"type": "int", "default": 14400},
             **CONNECTION,
         },

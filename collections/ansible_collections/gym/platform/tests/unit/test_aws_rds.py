@@ -93,7 +93,14 @@ def has_backups(stub: Stubber, region: str, source: str = "source") -> None:
 
 
 def restore(stub: Stubber, check: bool = False, **options: Any) -> dict[str, Any]:
-    usual = {"source": "source", "target": "target", "time": "latest", "snapshot": None, "replicated": False}
+    usual = {
+        "source": "source",
+        "target": "target",
+        "time": "latest",
+        "snapshot": None,
+        "replicated": False,
+        "like": None,
+    }
     return aws_rds_restore.run(
         {**usual, "subnet_group": None, "settings": {}, "timeout": 5, **options}, stub.client, check
     )

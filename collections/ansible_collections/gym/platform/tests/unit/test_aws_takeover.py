@@ -116,6 +116,15 @@ def test_what_is_not_meant_is_refused(changed: World, complaint: str) -> None:
         plan("gym-1", {**world(), **changed})
 
 
+def test_what_comes_from_the_other_region_takes_the_place_as_well() -> None:
+    elsewhere = {"restored-from": "gym-dr-1"}
+    members = {**world(1), "gym-1-restored": Member("gym-1-restored", "", MADE, elsewhere)}
+    with pytest.raises(RefusedError, match="was not restored from 'gym-1'"):
+        plan("gym-1", members)
+    steps = plan("gym-1", members, "gym-dr-1").steps
+    assert steps == plan("gym-1", world(1)).steps
+
+
 def test_a_name_that_is_too_long_is_told_before_anything_is_renamed() -> None:
     name = "g" * 45
     members = {
