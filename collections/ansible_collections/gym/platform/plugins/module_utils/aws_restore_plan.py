@@ -53,18 +53,26 @@ class Possible:
 
 @dataclass(frozen=True)
 class Shard:
-    """An instance, and what was restored from it: their tags, or None where there is no instance of that name."""
+    """An instance, and what was restored beside it: their tags, or None where there is no instance of that name."""
 
     name: str
     possible: Possible
     tags: Tags | None
     beside: Tags | None = None
+    of: str = ""
+    """The instance whose backups are restored, where that is another one: in another region."""
+
+    @property
+    def source(self) -> str:
+        """The instance whose backups are restored."""
+        return self.of or self.name
 
 
 @dataclass(frozen=True)
 class Restoration:
     """What one shard is restored to. Without a snapshot it is a moment."""
 
+    name: str
     source: str
     target: str
     restored_to: str
@@ -76,8 +84,13 @@ class Restoration:
     """Whether the target still has to get the name of its source."""
 
 
-def plan(request: Request, shards: Sequence[Shard], now: datetime.datetime) -> list[Restoration]:
-    """Return what has to be done for each shard. Raises RefusedError with what is possible."""
+def plan(
+    request: Request, shards: Sequence[Shard], now: datetime.datetime, not_before: datetime.datetime | None = None
+) -> list[Restoration]:
+    """Return what has to be done for each shard. Raises RefusedError with what is possible.
+
+    With `not_before`, since when nothing was written, every moment after it is as good as the latest.
+    """
     check_request(request)
     in_place = request.place == IN_PLACE
     begun = [shard for shard in shards if shard.tags is None and shard.beside is not None]
@@ -87,50 +100,63 @@ def plan(request: Request, shards: Sequence[Shard], now: datetime.datetime) -> l
         raise RefusedError(f"There is no database instance '{missing[0]}': provision the environment first.")
     if request.to == LATEST or _A_TIME_BEGINS_SO.match(request.to):
         # What an earlier run has finished has only its own, younger backups.
-        left = [shard for shard in shards if not (in_place and _is_finished(shard, request.to))]
-        text = moments.show(moment(request.to, left, now) if left else moments.read(request.to))
-        chosen = {shard.name: (text, "") for shard in shards}
+        reached = {shard.name: _reached(shard, request.to, in_place, not_before) for shard in shards}
+        left = [shard for shard in shards if not reached[shard.name]]
+        text = moments.show(moment(request.to, left, now, not_before)) if left else ""
+        chosen = {shard.name: (reached[shard.name] or text, "") for shard in shards}
     else:
         snapshots = {shard.name: named(request.to, shard) for shard in shards}
         chosen = {name: (snapshot, snapshot) for name, snapshot in snapshots.items()}
     return [_restoration(shard, *chosen[shard.name], in_place) for shard in shards]
 
 
-def _is_finished(shard: Shard, to: str) -> bool:
+def _reached(shard: Shard, to: str, in_place: bool, not_before: datetime.datetime | None) -> str:
+    """Return what an earlier run has restored a shard to, or its successor that waits; nothing if that is no use."""
+    if not in_place:
+        return ""
+    there = [tags for tags in (shard.tags, shard.beside) if tags and tags.get(SOURCE_TAG) == shard.source]
     try:
-        return to != LATEST and is_restored(shard.tags, shard.name, moments.show(moments.read(to)))
+        if not_before:
+            return next((tags[TIME_TAG] for tags in there if moments.read(tags[TIME_TAG]) >= not_before), "")
+        wanted = moments.show(moments.read(to))
     except ValueError:
-        return False
+        # The latest moment, or a snapshot.
+        return ""
+    return wanted if is_restored(shard.tags, shard.source, wanted) else ""
 
 
 def _restoration(shard: Shard, restored_to: str, snapshot: str, in_place: bool) -> Restoration:
     target = shard.name + BESIDE_SUFFIX
-    if in_place and is_restored(shard.tags, shard.name, restored_to):
-        return Restoration(shard.name, shard.name, restored_to, snapshot, to_restore=False)
-    if shard.beside is not None and not is_restored(shard.beside, shard.name, restored_to):
+    if in_place and is_restored(shard.tags, shard.source, restored_to):
+        return Restoration(shard.name, shard.source, shard.name, restored_to, snapshot, to_restore=False)
+    if shard.beside is not None and not is_restored(shard.beside, shard.source, restored_to):
         was = shard.beside.get(TIME_TAG)
-        if was is None or shard.beside.get(SOURCE_TAG) != shard.name:
-            raise RefusedError(f"'{target}' is there and was not restored from '{shard.name}': rename or remove it.")
+        if was is None or shard.beside.get(SOURCE_TAG) != shard.source:
+            raise RefusedError(f"'{target}' is there and was not restored from '{shard.source}': rename or remove it.")
         raise RefusedError(
             f"'{target}' is there, restored to {was}, and not to {restored_to}: carry on with it by"
             f" -e restore_to='{was}', or remove it first by -e restore_state=absent."
         )
     # What was restored to be looked at lacks what has to serve.
-    return Restoration(shard.name, target, restored_to, snapshot, shard.beside is None or in_place, in_place)
+    return Restoration(
+        shard.name, shard.source, target, restored_to, snapshot, shard.beside is None or in_place, in_place
+    )
 
 
 def _resumed(shard: Shard, begun: Shard) -> Restoration:
     """Return what is left of a restoration in place that was interrupted while names changed."""
     restored_to = (begun.beside or {}).get(TIME_TAG, "")
-    if shard.tags is not None and is_restored(shard.tags, shard.name, restored_to):
-        return Restoration(shard.name, shard.name, restored_to, to_restore=False)
+    if shard.tags is not None and is_restored(shard.tags, shard.source, restored_to):
+        return Restoration(shard.name, shard.source, shard.name, restored_to, to_restore=False)
     if shard.beside is None:
         raise RefusedError(
             f"'{begun.name}' is half replaced by what was restored to {restored_to}, and nothing was restored from"
             f" '{shard.name}': rename '{begun.name}{BESIDE_SUFFIX}' to '{begun.name}' by hand, or what it replaced."
         )
     target = shard.name + BESIDE_SUFFIX
-    return Restoration(shard.name, target, restored_to, to_restore=shard.tags is not None, to_take_over=True)
+    return Restoration(
+        shard.name, shard.source, target, restored_to, to_restore=shard.tags is not None, to_take_over=True
+    )
 
 
 def is_restored(tags: Tags | None, source: str, restored_to: str) -> bool:
@@ -150,10 +176,17 @@ def window(shards: Sequence[Shard]) -> tuple[datetime.datetime | None, datetime.
     return max(firsts, default=None), min(lasts)
 
 
-def moment(text: str, shards: Sequence[Shard], now: datetime.datetime) -> datetime.datetime:
+def moment(
+    text: str, shards: Sequence[Shard], now: datetime.datetime, not_before: datetime.datetime | None = None
+) -> datetime.datetime:
     """Return a moment to which all shards can be restored. Raises RefusedError with what is possible."""
     first, last = window(shards)
     if text == LATEST:
+        if not_before and last < not_before:
+            raise RefusedError(
+                f"Writes ended at {moments.show(not_before)}, and backups end at {moments.show(last)}: what was written"
+                " between would be lost. They catch up within minutes: repeat the run."
+            )
         return last
     try:
         wanted = moments.read(text)

@@ -27,6 +27,17 @@ options:
     description: Whether the restored instances stand V(beside) the live ones or take their places (V(in_place)).
     type: str
     default: beside
+  into:
+    description:
+      - The instances of O(region) beside which, or in whose places, is restored, in the same order; O(instances)
+        themselves by default.
+    type: list
+    elements: str
+  not_before:
+    description:
+      - Since when nothing was written, as a time with its zone. Every moment after it is as good as the latest, so that
+        an interrupted run is carried on with, and a backup that ends before is refused.
+    type: str
   environment:
     description: The environment, which has to be given as O(confirm) before anything is replaced.
     type: str
@@ -76,6 +87,7 @@ restorations:
   type: list
   elements: dict
   contains:
+    name: {description: The instance that serves., type: str}
     source: {description: The instance whose backups are restored., type: str}
     target: {description: The instance that is made., type: str}
     restored_to: {description: The moment or the snapshot., type: str}
@@ -94,10 +106,6 @@ age_seconds:
   description: How far the newest backup is behind.
   returned: success
   type: float
-arns:
-  description: By instance, the ARN of the backups that were replicated to this region.
-  returned: with O(replicated=true)
-  type: dict
 """
 
 import datetime
@@ -120,6 +128,7 @@ from ansible_collections.gym.platform.plugins.module_utils.restore_plan import B
 
 # Describing answers at once.
 TIMEOUT_SECONDS = 60
+NOTHING = Possible(None, None)
 
 
 def run(options: Mapping[str, Any], client: Any, now: datetime.datetime) -> dict[str, Any]:
@@ -129,31 +138,28 @@ def run(options: Mapping[str, Any], client: Any, now: datetime.datetime) -> dict
     check_request(request)
     instances = Instances(client, TIMEOUT_SECONDS)
     found = {one["DBInstanceIdentifier"]: tags_of(one) for one in instances.every()}
-    names, replicated = options["instances"], options["replicated"]
+    sources, replicated = options["instances"], options["replicated"]
     # One whose name was taken off it in an interrupted run is restored already, and has no backups by that name.
-    there = [name for name in names if replicated or name in found]
-    backups = {name: instances.backups(name, replicated) for name in there}
+    possible = {name: possibilities(instances, name, replicated) for name in sources if replicated or name in found}
     shards = [
-        Shard(
-            name,
-            Possible(backups[name].earliest, backups[name].latest, instances.snapshots(name))
-            if name in there
-            else Possible(None, None),
-            {} if replicated else found.get(name),
-            found.get(name + BESIDE_SUFFIX),
-        )
-        for name in names
+        Shard(name, possible.get(source, NOTHING), found.get(name), found.get(name + BESIDE_SUFFIX), source)
+        for name, source in zip(options["into"] or sources, sources, strict=True)
     ]
-    restorations = plan(request, shards, now)
-    earliest, latest = window([shard for shard in shards if shard.name in there]) if there else (None, None)
+    restorations = plan(request, shards, now, moments.read(options["not_before"]) if options["not_before"] else None)
+    earliest, latest = window([shard for shard in shards if shard.source in possible]) if possible else (None, None)
     return {
         "changed": False,
         "restorations": [asdict(one) for one in restorations],
         "earliest": moments.show(earliest) if earliest else None,
         "latest": moments.show(latest) if latest else None,
         "age_seconds": (now - latest).total_seconds() if latest else None,
-        "arns": {name: one.arn for name, one in backups.items() if one.arn},
     }
+
+
+def possibilities(instances: Instances, name: str, replicated: bool) -> Possible:
+    """Return what an instance can be restored to. Raises RequestError without backups of it."""
+    backups = instances.backups(name, replicated)
+    return Possible(backups.earliest, backups.latest, instances.snapshots(name))
 
 
 def main() -> None:
@@ -163,6 +169,8 @@ def main() -> None:
             "instances": {"type": "list", "elements": "str", "required": True},
             "to": {"type": "str", "default": LATEST},
             "place": {"type": "str", "default": BESIDE},
+            "into": {"type": "list", "elements": "str"},
+            "not_before": {"type": "str"},
             "environment": {"type": "str", "required": True},
             "confirm": {"type": "str", "default": ""},
             "replicated": {"type": "bool", "default": False},

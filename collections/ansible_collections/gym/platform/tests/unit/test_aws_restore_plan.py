@@ -53,7 +53,7 @@ def restored(to: str, of: str = "gym-1") -> dict[str, str]:
     ],
 )
 def test_a_moment_or_a_snapshot_is_taken(to: str, restored_to: str, snapshot: str) -> None:
-    assert plan(request(to), [shard()], NOW) == [Restoration("gym-1", "gym-1-restored", restored_to, snapshot)]
+    assert plan(request(to), [shard()], NOW) == [Restoration("gym-1", "gym-1", "gym-1-restored", restored_to, snapshot)]
 
 
 def test_all_shards_are_restored_to_one_moment() -> None:
@@ -114,3 +114,38 @@ def test_once_names_change_every_shard_goes_the_same_way_whatever_is_the_latest_
     assert [(one.to_restore, one.to_take_over) for one in found] == [(False, False), (False, True), (True, True)]
     with pytest.raises(RefusedError, match="'gym-2' is half replaced"):
         plan(in_place(), [shard("gym-1"), begun], NOW)
+
+
+# --- back from another region
+
+
+def back(**changes: Any) -> Shard:
+    return shard("gym-1", of="gym-dr-1", **changes)
+
+
+ENDED = DAY.replace(hour=17)
+SINCE = "2030-01-31T17:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("changes", "restored_to", "to_restore", "to_take_over"),
+    [
+        ({}, "2030-01-31T17:55:00Z", True, True),
+        # Restored before writes ended there: by the evacuation before this one.
+        ({"tags": restored(NOON, "gym-dr-1")}, "2030-01-31T17:55:00Z", True, True),
+        ({"beside": restored(SINCE, "gym-dr-1")}, SINCE, True, True),
+        ({"tags": None, "beside": restored(SINCE, "gym-dr-1")}, SINCE, False, True),
+        ({"tags": restored(SINCE, "gym-dr-1")}, SINCE, False, False),
+    ],
+)
+def test_what_was_written_elsewhere_comes_back_once_and_whole(
+    changes: dict[str, Any], restored_to: str, to_restore: bool, to_take_over: bool
+) -> None:
+    (found,) = plan(in_place(), [back(**changes)], NOW, ENDED)
+    assert (found.name, found.source, found.restored_to) == ("gym-1", "gym-dr-1", restored_to)
+    assert (found.to_restore, found.to_take_over) == (to_restore, to_take_over)
+
+
+def test_backups_that_end_before_the_last_write_are_waited_for() -> None:
+    with pytest.raises(RefusedError, match="Writes ended at 2030-01-31T17:58:00Z, and backups end at 2030-01-31T17:55"):
+        plan(in_place(), [back()], NOW, LATEST + datetime.timedelta(minutes=3))
