@@ -2,6 +2,7 @@
 ENV  ?= development
 ROLE ?=
 OUT  ?= build/collection
+SCENARIO ?= failover
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -88,6 +89,9 @@ audit: $(NODE) ## look for known vulnerabilities of Python packages; asks PyPI i
 
 smoke: $(VENV) ## ask ENV, from outside, for what a release has to answer: VERSION, a check-in
 	ENV=$(ENV) $(PYTEST) tests/smoke
+
+drill: $(VENV) ## practise a disaster on ENV and measure what it costs: make drill SCENARIO=failover, see docs/drills.md
+	$(PLAYBOOK) playbooks/dr_drill.yml -e drill_scenario=$(SCENARIO)
 
 performance: $(VENV) $(LOAD) ## put a bounded load on ENV, and fail when it is too slow or has errors
 	python -m tests.performance.run $(ENV)
@@ -224,7 +228,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan bench-verdict build clean collection controller cost diff-environments down \
+.PHONY: apt audit bench bench-plan bench-verdict build clean collection controller cost diff-environments down drill \
 	end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance \
 	picture pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status \
 	test unit up validate

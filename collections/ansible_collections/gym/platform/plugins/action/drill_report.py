@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from ansible.plugins.action import ActionBase
 from ansible_collections.gym.platform.plugins.action.drill_journal import CACHE, DATABASE, PLACE
+from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book
 from ansible_collections.gym.platform.plugins.module_utils.drill_clients import (
@@ -21,7 +22,7 @@ from ansible_collections.gym.platform.plugins.module_utils.drill_clients import 
     rows,
 )
 from ansible_collections.gym.platform.plugins.module_utils.drill_journal import Attempt, Marker
-from ansible_collections.gym.platform.plugins.module_utils.drill_measure import measure
+from ansible_collections.gym.platform.plugins.module_utils.drill_measure import Measurement, measure
 from ansible_collections.gym.platform.plugins.module_utils.drill_report import Policy, page, record
 
 # What a drill that has failed makes of ansible-playbook's exit status, by the callback `outcome`.
@@ -32,6 +33,10 @@ POLICY: dict[str, dict[str, Any]] = {
     "rpo_seconds": {"type": "float", "required": True},
     "lossless": {"type": "bool", "required": True},
 }
+RESTORED: dict[str, dict[str, Any]] = {
+    "place": {"type": "dict", "options": PLACE, "required": True},
+    "until": {"type": "str", "required": True},
+}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "drill": {"type": "path", "required": True},
     "environment": {"type": "str", "required": True},
@@ -39,8 +44,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "policy": {"type": "dict", "options": POLICY, "required": True},
     "database": {"type": "dict", "options": DATABASE},
     "cache": {"type": "dict", "options": CACHE},
-    "place": {"type": "dict", "options": PLACE},
-    "until": {"type": "float"},
+    "restored": {"type": "dict", "options": RESTORED},
+    "live": {"type": "bool", "default": True},
     "back": {"type": "float"},
     "failure": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
@@ -72,15 +77,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             return {"changed": False}
         book = Book(Path(options["drill"]))
         attempts, steps = book.attempts(), book.steps()
-        found, failure = self._found(options, attempts)
         disaster = next((step.begun for step in steps if step.disaster), steps[0].begun if steps else time.time())
-        measured = measure(attempts, found, disaster, options["until"])
-        if options["back"]:
-            measured = dataclasses.replace(measured, rto_seconds=options["back"] - disaster)
-        about = {"environment": options["environment"], "scenario": options["scenario"]}
         broken = [f"'{step.name}' failed: {step.failure}." for step in steps if step.failure]
-        why = " ".join(filter(None, (broken[0] if broken else options["failure"], failure)))
-        report = record(about, measured, Policy(**options["policy"]), steps, past(book.stem.parent), why)
+        failures = broken[:1] or [options["failure"]]
+        looks: list[Measurement] = []
+        if options["live"]:
+            looks.append(self._look(options, None, attempts, disaster, failures))
+        if options["restored"] and options["restored"]["until"]:
+            looks.append(self._look(options, options["restored"], attempts, disaster, failures))
+        # Nothing was restored, so nothing of it is there.
+        measured = looks[0] if looks else measure(attempts, [], disaster)
+        if options["back"] is not None:
+            since = options["back"] - disaster if options["back"] else None
+            measured = dataclasses.replace(measured, rto_seconds=since)
+        about = {"environment": options["environment"], "scenario": options["scenario"]}
+        policy, why = Policy(**options["policy"]), " ".join(filter(None, failures))
+        report = record(about, measured, policy, steps, past(book.stem.parent), why, looks[1:])
         data, shown = (book.stem.with_name(f"{book.stem.name}.{kind}") for kind in ("json", "html"))
         write_atomically(data, json.dumps(report, indent=2) + "\n")
         write_atomically(shown, page(report, attempts))
@@ -88,7 +100,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         result["msg"] = f"{report['sentence']} Report: {shown}"
         return result if report["passed"] else {**result, "failed": True, "exit_status": EXIT_FAILED}
 
-    def _found(self, options: Mapping[str, Any], attempts: list[Attempt]) -> tuple[list[Marker], str]:
+    def _look(
+        self,
+        options: Mapping[str, Any],
+        restored: Mapping[str, Any] | None,
+        attempts: list[Attempt],
+        disaster: float,
+        failures: list[str],
+    ) -> Measurement:
+        """Measure what is there, live or where it was restored; what cannot be read is a failure, and is not there."""
+        until = moments.read(restored["until"]).timestamp() if restored else None
+        found, failure = self._found(options, restored["place"] if restored else None, attempts)
+        failures.append(failure)
+        return measure(attempts, found, disaster, until)
+
+    def _found(
+        self, options: Mapping[str, Any], elsewhere: Mapping[str, Any] | None, attempts: list[Attempt]
+    ) -> tuple[list[Marker], str]:
         """Return the markers that are there, or why they could not be read: then none of them counts as found."""
         end = time.monotonic() + options["timeout"]
         while True:
@@ -96,7 +124,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
                 if options["cache"]:
                     return CacheClient(options["cache"]).found([attempt.marker for attempt in attempts]), ""
                 database = options["database"]
-                place = Database(**(options["place"] or database["place"]))
+                place = Database(**(elsewhere or database["place"]))
                 with place.connect(database["user"], database["password"]) as session:
                     return rows(session), ""
             except (psycopg.Error, NotAcknowledgedError) as error:

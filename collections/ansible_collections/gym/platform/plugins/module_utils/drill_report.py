@@ -34,15 +34,11 @@ class Policy:
     lossless: bool
 
 
-def reasons(measured: Measurement, policy: Policy, failure: str = "") -> list[str]:
-    """Return why a drill has failed; none when it has passed."""
-    found = [failure] if failure else []
+def _whole(measured: Measurement, policy: Policy) -> list[str]:
+    """Return what is wrong with the markers that were found."""
+    found = []
     if not measured.rows_expected:
         found.append("No marker was acknowledged, so nothing was measured.")
-    if measured.rto_seconds is None:
-        found.append("Clients could not write again.")
-    elif measured.rto_seconds > policy.rto_seconds:
-        found.append(f"It took {measured.rto_seconds:.1f} s, and at most {policy.rto_seconds:.0f} s are allowed.")
     if measured.rpo_seconds > policy.rpo_seconds:
         lost = f"Acknowledged writes of the last {measured.rpo_seconds:.1f} s are lost"
         found.append(f"{lost}, and at most {policy.rpo_seconds:.0f} s are allowed.")
@@ -51,6 +47,16 @@ def reasons(measured: Measurement, policy: Policy, failure: str = "") -> list[st
     if measured.surplus:
         found.append(f"{len(measured.surplus)} markers are there that should not be: {_some(measured.surplus)}.")
     return found
+
+
+def reasons(measured: Measurement, policy: Policy, failure: str = "") -> list[str]:
+    """Return why a drill has failed; none when it has passed."""
+    found = [failure] if failure else []
+    if measured.rto_seconds is None:
+        found.append("Clients could not write again.")
+    elif measured.rto_seconds > policy.rto_seconds:
+        found.append(f"It took {measured.rto_seconds:.1f} s, and at most {policy.rto_seconds:.0f} s are allowed.")
+    return found + _whole(measured, policy)
 
 
 def _some(numbers: Sequence[int]) -> str:
@@ -64,11 +70,17 @@ def record(
     steps: Sequence[Step],
     past: Iterable[Record],
     failure: str = "",
+    restored: Sequence[Measurement] = (),
 ) -> dict[str, Any]:
-    """Return the report. `about` has environment and scenario, `past` the reports of earlier drills."""
+    """Return the report.
+
+    `about` has environment and scenario, `past` the reports of earlier drills, and `restored` what was found in
+    databases that were restored besides.
+    """
     why = reasons(measured, policy, failure)
+    for one in restored:
+        why += [f"In the restored database: {reason}" for reason in _whole(one, policy)]
     rto = measured.rto_seconds
-    tenants = {name: {**dataclasses.asdict(one), "whole": one.whole} for name, one in measured.tenants.items()}
     took = "did not come back" if rto is None else f"could not write for {rto:.1f} s"
     sentence = (
         f"The drill {about['scenario']} of {about['environment']} has {'failed' if why else 'passed'}: clients {took},"
@@ -83,6 +95,19 @@ def record(
         "time": _moment(steps[0].begun) if steps else "",
         "seconds": round(steps[-1].ended - steps[0].begun, 1) if steps else 0.0,
         "rto_seconds": None if rto is None else round(rto, 3),
+        **_counts(measured),
+        "longest_gap_seconds": round(measured.longest_gap_seconds, 3),
+        "outages": [{**dataclasses.asdict(outage), "seconds": outage.seconds} for outage in measured.outages],
+        "restored": [_counts(one) for one in restored],
+        "policy": dataclasses.asdict(policy),
+        "steps": [{**dataclasses.asdict(step), "seconds": round(step.ended - step.begun, 2)} for step in steps],
+        "trend": trend(past, str(about["scenario"])),
+    }
+
+
+def _counts(measured: Measurement) -> dict[str, Any]:
+    """Return what was found of the markers."""
+    return {
         "rpo_seconds": round(measured.rpo_seconds, 3),
         "rows_expected": measured.rows_expected,
         "rows_found": measured.rows_found,
@@ -91,12 +116,7 @@ def record(
         "surplus": measured.surplus[:MOST_NUMBERS],
         "surplus_count": len(measured.surplus),
         "unacknowledged": measured.unacknowledged,
-        "longest_gap_seconds": round(measured.longest_gap_seconds, 3),
-        "outages": [{**dataclasses.asdict(outage), "seconds": outage.seconds} for outage in measured.outages],
-        "tenants": tenants,
-        "policy": dataclasses.asdict(policy),
-        "steps": [{**dataclasses.asdict(step), "seconds": round(step.ended - step.begun, 2)} for step in steps],
-        "trend": trend(past, str(about["scenario"])),
+        "tenants": {name: {**dataclasses.asdict(one), "whole": one.whole} for name, one in measured.tenants.items()},
     }
 
 
@@ -129,6 +149,9 @@ def page(report: Record, attempts: Sequence[Attempt]) -> str:
          step["failure"] or "done")
         for step in report["steps"]
     ]  # fmt: skip
+    restored = [
+        (one["rows_expected"], one["rows_found"], one["lost_count"], one["surplus_count"]) for one in report["restored"]
+    ]
     tenants = [
         (name, one["expected"], one["found"], one["checksum_expected"][:16], one["checksum_found"][:16])
         for name, one in report["tenants"].items()
@@ -147,6 +170,7 @@ def page(report: Record, attempts: Sequence[Attempt]) -> str:
             timeline(report["steps"], attempts),
             table("Steps", ("time", "step", "where", "command", "seconds", ""), steps),
             table("Tenants", ("tenant", "expected", "found", "checksum expected", "checksum found"), tenants),
+            table("In the restored database", ("expected", "found", "lost", "too many"), restored),
             table("Drills before", ("time", "result", "recovery time", "recovery point", "markers"), past),
         ],
     )
@@ -174,13 +198,18 @@ def timeline(steps: Sequence[Record], attempts: Sequence[Attempt]) -> str:
         )
     foot = ROW * len(steps) + CHART
     counts = Counter((int(attempt.ended - begin), attempt.acknowledged) for attempt in attempts)
-    highest = max(counts.values())
-    for (second, acknowledged), count in sorted(counts.items()):
-        tall = CHART * count / highest * 0.9
-        drawn.append(
-            f"<rect x={place(begin + second):.1f} y={foot - tall:.1f} width={max(scale * 0.9, 0.5):.2f}"
-            f" height={tall:.1f} fill={GREEN if acknowledged else RED} fill-opacity=0.8 />"
-        )
+    seconds = sorted({second for second, _ in counts})
+    unit = CHART * 0.9 / max(counts[second, True] + counts[second, False] for second in seconds)
+    for second in seconds:
+        top = float(foot)
+        # What failed stands on what was acknowledged.
+        for acknowledged, colour in ((True, GREEN), (False, RED)):
+            if tall := counts[second, acknowledged] * unit:
+                top -= tall
+                drawn.append(
+                    f"<rect x={place(begin + second):.1f} y={top:.1f} width={max(scale * 0.9, 0.5):.2f}"
+                    f" height={tall:.1f} fill={colour} />"
+                )
     labels = f"acknowledged (green) and failed writes a second, {end - begin:.0f} s"
     return (
         f"<svg viewBox='0 0 {WIDTH} {height}' role=img aria-label='Timeline of the drill'>{''.join(drawn)}"

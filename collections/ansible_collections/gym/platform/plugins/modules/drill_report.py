@@ -47,14 +47,26 @@ options:
   cache:
     description: How the cache is reached, see M(gym.platform.drill_journal).
     type: dict
-  place:
-    description: Where the markers are looked for, when that is not where they were written.
+  restored:
+    description: A database that was restored to a moment; all markers from before have to be there, none from after.
     type: dict
-  until:
-    description: The moment to which was restored, in seconds since 1970. What was begun later must not be there.
-    type: float
+    suboptions:
+      place:
+        description: Where it takes clients in, in the words of O(database) of M(gym.platform.drill_journal).
+        type: dict
+        required: true
+      until:
+        description: The moment, as C(2030-01-31T12:00:00Z). Without one nothing was restored, and nothing is there.
+        type: str
+        required: true
+  live:
+    description: Whether all acknowledged markers have to be in the live database.
+    type: bool
+    default: true
   back:
-    description: When clients had their data again, where that is not told by writes that failed.
+    description:
+      - When clients had their data again, in seconds since 1970, where that is not told by writes that failed; 0 for
+        never.
     type: float
   failure:
     description: Why the drill did not come to its end.

@@ -79,6 +79,13 @@ def test_a_step_that_failed_fails_a_drill_that_lost_nothing() -> None:
     assert report["sentence"].endswith("db-1 did not come back.")
 
 
+def test_what_was_restored_is_judged_like_what_is_live() -> None:
+    report = record(ABOUT, GOOD, TOLERANT, STEPS, [], restored=[but(rows_found=199, surplus=[7])])
+    assert report["reasons"] == ["In the restored database: 1 markers are there that should not be: 7."]
+    assert [one["rows_found"] for one in report["restored"]] == [199]
+    assert "In the restored database" in page(report, ATTEMPTS)
+
+
 def test_the_report_has_the_keys_that_others_read() -> None:
     report = record(ABOUT, GOOD, POLICY, STEPS, [])
     assert report["passed"] is True
