@@ -15,6 +15,7 @@ from tests.waiting import wait
 PROGRAM = "/usr/local/lib/gym-platform/backup_repository.py"
 BINARIES = "/usr/lib/postgresql/15/bin"
 RESTORED = "/var/lib/postgresql/molecule-restored"
+COUNT = "SELECT count(*) FROM kept"
 SOCKETS = "/var/lib/postgresql/molecule-sockets"
 
 
@@ -83,8 +84,7 @@ def test_what_was_written_comes_back(backups: Backups, number: int) -> None:
         )
         options = f"-k {SOCKETS} -p 39434 -c listen_addresses= -c ssl=off -c shared_preload_libraries="
         backups.as_postgres(host, f"{BINARIES}/pg_ctl -D {RESTORED} -o '{options}' -l {RESTORED}/log -w -t 60 start")
-        rows = "psql -XAtq -p 39434 -d gym -c 'SELECT count(*) FROM kept' -h " + SOCKETS
-        assert backups.as_postgres(host, rows) == "2"
+        assert backups.as_postgres(host, f"PGHOST={SOCKETS} psql -XAtq -p 39434 -d gym -c '{COUNT}'") == "2"
     finally:
         host.run(f"runuser -u postgres -- {BINARIES}/pg_ctl -D {RESTORED} -m immediate stop")
         host.run(f"rm -rf {RESTORED} {SOCKETS}")

@@ -78,7 +78,9 @@ class Settings:
     def read(cls, path: Path) -> Settings:
         """Read the settings that Ansible wrote."""
         data: dict[str, Any] = json.loads(path.read_text())
-        copies = [Copy(each["name"], tuple(each["paths"]), tuple(each["prepare"])) for each in data.pop("copies")]
+        copies = [
+            Copy(each["name"], tuple(each["paths"]), tuple(each.get("prepare", ()))) for each in data.pop("copies")
+        ]
         return cls(**data, copies={copy.name: copy for copy in copies})
 
 
@@ -148,7 +150,7 @@ def moment(text: str) -> float:
 
 
 def matching(copy: Copy) -> list[str]:
-    """Return the paths that are there. Raises NothingError for one that is not: a copy without it would look complete."""
+    """Return the paths that are there. Raises NothingError for one that is not: a copy would look complete without."""
     found = []
     for path in copy.paths:
         places = sorted(glob.glob(path))  # noqa: PTH207 - absolute patterns

@@ -29,18 +29,22 @@ PARTITION_POWER = 7
 
 
 def rings() -> None:
-    """Write a ring for each kind of thing that is kept."""
+    """Write a ring for each kind of thing that is kept, where there is none."""
     from swift.common.ring import RingBuilder
     from swift.common.utils import readconf
 
     for kind in ("account", "container", "object"):
+        ring = CONFIGURATION / f"{kind}.ring.gz"
+        if ring.exists():
+            continue
         settings = readconf(str(CONFIGURATION / f"{kind}-server.conf"), f"app:{kind}-server")
         builder = RingBuilder(PARTITION_POWER, 1, 1)
         device = {"id": 0, "region": 1, "zone": 1, "weight": 1.0, "device": "disk"}
         place = {"ip": settings["bind_ip"], "port": int(settings["bind_port"])}
         builder.add_dev({**device, **place, "replication_ip": place["ip"], "replication_port": place["port"]})
         builder.rebalance()
-        builder.get_ring().save(str(CONFIGURATION / f"{kind}.ring.gz"))
+        builder.get_ring().save(str(ring))
+        print(f"made {ring}")
 
 
 def serve(kind: str) -> int:

@@ -1,4 +1,4 @@
-"""What pgBackRest is told."""
+"""What pgBackRest is told, and what runs when."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gym.platform.plugins.filter.backup import pgbackrest_databases, pgbackrest_repositories
+from ansible_collections.gym.platform.plugins.filter.backup import (
+    backup_job_files,
+    backup_jobs,
+    pgbackrest_databases,
+    pgbackrest_repositories,
+)
 
 TLS = {"port": 8432, "certificate": "/host.pem", "key": "/host.key", "authority": "/ca.pem"}
 MACHINE = {"kind": "machine", "machine": "backup-1", "path": "/var/lib/pgbackrest", "passphrase": "first"}
@@ -67,3 +72,42 @@ def test_the_repository_knows_all_databases() -> None:
     assert (settings["pg1-host"], settings["pg2-host"]) == ("db-1", "db-2")
     assert settings["pg2-path"] == "/data"
     assert settings["pg2-host-type"] == "tls"
+
+
+SCHEDULE = {"full": "weekly", "differential": "daily", "verify": "daily", "copy": "hourly"}
+
+
+def jobs(**often: str) -> dict[str, dict[str, Any]]:
+    found = backup_jobs({**SCHEDULE, **often}, ["1", "2"], [{"name": "redis"}], "/database", "/copy")
+    return {job["name"]: job for job in found}
+
+
+def test_every_repository_has_its_jobs() -> None:
+    found = jobs()
+    assert sorted(found) == ["copy-redis", "differential-1", "differential-2", "full-1", "full-2", "verify-1",
+                             "verify-2", "verify-redis"]  # fmt: skip
+    assert found["full-2"]["command"] == ["/database", "backup", "--kind", "full", "--repository", "2"]
+    assert found["verify-1"]["command"] == ["/database", "verify", "--repository", "1"]
+    assert found["verify-redis"]["command"] == ["/copy", "verify", "redis"]
+    assert (found["full-1"]["user"], found["copy-redis"]["user"]) == ("postgres", "root")
+
+
+def test_a_job_runs_at_its_time_and_its_result_may_be_so_old() -> None:
+    found = jobs()
+    assert found["full-1"]["time"] == "Sun *-*-* 01:00:00"
+    assert found["full-1"]["maximum_age_seconds"] > 7 * 86400
+    assert found["copy-redis"]["time"] == "*-*-* *:45:00"
+    assert 3600 < found["copy-redis"]["maximum_age_seconds"] < 2 * 3600
+
+
+def test_what_cannot_run_so_often_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"'full' cannot run 'hourly'. Legal: daily, weekly"):
+        jobs(full="hourly")
+
+
+def test_a_job_is_a_service_and_a_timer_and_a_new_time_restarts_the_timer_alone() -> None:
+    files = {file["path"]: file["units"] for file in backup_job_files([jobs()["full-1"]])}
+    assert files == {
+        "/etc/systemd/system/backup-full-1.service": [],
+        "/etc/systemd/system/backup-full-1.timer": ["backup-full-1.timer"],
+    }
