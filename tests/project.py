@@ -35,6 +35,11 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a subclass of the safe loader
 
 
+def described(environment: str, noun: str) -> Any:
+    """Return a noun of an environment."""
+    return load(ROOT / "inventories" / environment / "group_vars/all" / f"{noun}.yml")[noun]
+
+
 @dataclasses.dataclass(frozen=True)
 class Role:
     """One role and its files."""

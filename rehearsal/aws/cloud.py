@@ -14,7 +14,19 @@ from ministack.services import ssm, tagging
 from ministack.services.cloudformation import _change_sets, changesets, handlers, provisioners, stacks
 from ministack.services.cloudformation import drift as native_drift
 
-from rehearsal.aws import application_autoscaling, control, drift, guards, private, resource_types, schemas, weights
+from rehearsal.aws import (
+    application_autoscaling,
+    backups,
+    control,
+    databases,
+    drift,
+    guards,
+    private,
+    regions,
+    resource_types,
+    schemas,
+    weights,
+)
 
 NOTHING = "didn't contain changes"
 IMAGE = "ami-0123456789abcdef0"
@@ -101,6 +113,7 @@ def register(region: str) -> frozenset[str]:
             table[rtype] = resource_types.completed(rtype, table[rtype])
         else:
             table[rtype] = resource_types.EC2_TYPES.get(rtype) or resource_types.remembered(rtype)
+    table["AWS::RDS::DBInstance"] = databases.stacked(table["AWS::RDS::DBInstance"])
     for rtype in published:
         table[rtype] = guards.guarded(rtype, table[rtype], native)
     emulated = native | frozenset(resource_types.EC2_TYPES)
@@ -144,9 +157,12 @@ def serve(listener: socket.socket, region: str, ready: Callable[[], None]) -> No
     config.loglevel = "WARNING"
 
     weights.register()
+    databases.register()
+    backups.register()
+    cloud = application_autoscaling.scaling(regions.reached(app))
 
     async def run() -> None:
         asyncio.get_running_loop().call_soon(ready)
-        await hypercorn_serve(control.controlled(application_autoscaling.scaling(app), register(region)), config)
+        await hypercorn_serve(control.controlled(cloud, register(region)), config)
 
     asyncio.run(run())

@@ -12,7 +12,7 @@ from typing import Any
 from ministack.services import cloudcontrol
 from ministack.services.cloudformation import _stacks, stacks
 
-from rehearsal.aws import drift, records, resource_types, tasks
+from rehearsal.aws import drift, records, regions, resource_types, served, tasks
 from rehearsal.aws.asgi import App, body_of, respond
 
 Scalar = str | int | bool
@@ -184,6 +184,12 @@ def controlled(app: App, emulated: frozenset[str]) -> App:
             answer = tasks.end(asked["arn"], asked["exit_code"], asked["reason"])
         elif action == "stall":
             answer = tasks.stall(asked["arn"])
+        elif action == "serve":
+            answer = served.serve(asked["account"], asked["region"], asked["instance"])
+        elif action == "lose":
+            answer = regions.lose(asked["region"])
+        elif action == "find":
+            answer = regions.find(asked["region"])
         await respond(send, 200, "application/json", json.dumps(answer, default=str).encode())
 
     return answering

@@ -21,7 +21,7 @@ MODULES = {
 VOLATILE = re.compile(
     r"e?tag|_?(last|created|updated|modified).*|.*(time|timestamp|date|status|token|reason)"
     r"|(running|pending|registered|active)\w*count|objects|messages|instances|tasks|events|deployments"
-    r"|_?version_?id|sequence.*",
+    r"|_?version_?id|sequence.*|_master.*",
     re.IGNORECASE,
 )
 PLURALS = {"target_group": "tgs", "load_balancer": "lbs", "alias": "aliases", "repository": "repositories"}

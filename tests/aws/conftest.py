@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import
 
 from tests.project import ROOT
 
-PYTHON = ROOT / ".cache/moto/bin/python"
+PYTHON = ROOT / ".cache/rehearsal_aws/bin/python"
 START_SECONDS = 60
 
 
@@ -22,7 +22,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.fail(f"{PYTHON.relative_to(ROOT)} is missing: run `make .cache/moto/.installed`", pytrace=False)
     cloud = Cloud(tmp_path_factory.mktemp("moto"))
     environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    yield cloud.start([str(PYTHON), "-m", "rehearsal.aws.moto_server"], environment, START_SECONDS)
+    yield cloud.start([str(PYTHON), "-m", "rehearsal.aws", "eu-west-1"], environment, START_SECONDS)
     assert cloud.stop(START_SECONDS)
 
 

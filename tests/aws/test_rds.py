@@ -1,4 +1,4 @@
-"""The modules for databases, against moto's server: first run, second run, check mode, and what cannot be done."""
+"""The modules for databases, against an embedded cloud: first run, second run, check mode, and what cannot be done."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_check_mode_restores_nothing_and_shows_what_would_be(endpoint: str, rds:
     [
         ({"source": "gym-2"}, "There is no database instance 'gym-2' in eu-west-1; there are gym-1."),
         ({"time": "2001-01-01T00:00:00"}, "has no zone"),
-        ({"time": "noon"}, "time is 'noon'"),
+        ({"time": "noon"}, "'noon' is no time"),
         ({"time": "2099-01-01T00:00:00Z"}, "choose a time from"),
         ({"target": "gym-1"}, "'gym-1' exists and was not restored from 'gym-1'"),
         ({"region": "eu-wset-1"}, "did you mean eu-west-1?"),

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-ENVIRONMENTS = ("development", "development-dr", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
 
 
 def export(environment: str) -> str:

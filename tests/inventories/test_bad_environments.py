@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import re
 from ansible_collections.gym.platform.plugins.module_utils.validation import problems, report
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ("development", "development-dr", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
 SHARED = {"firewall", "secret_store", "state", "wiring"}
 
 
@@ -121,6 +121,10 @@ EVERYWHERE = [
     Bad("platform", "eu-west-1c]", "eu-north-1c]", "platform.zones[2]", "eu-west-1...", "zones_belong_to_region"),
     Bad("platform", "dr_region: eu-central-1", "dr_region: eu-west-1", "platform.dr_region",
         "another region", "dr_region_is_another_region"),
+    Bad("platform", "region: eu-west-1}", "region: eu-central-1}", "platform.stands_in_for.region",
+        "the region of the primary", "stand_in_is_elsewhere", "production-dr"),
+    Bad("platform", "{environment: production,", "{environment: production-dr,", "platform.stands_in_for.environment",
+        "the primary's directory", "stand_in_is_elsewhere", "production-dr"),
     Bad("tenants", "name: south-gym", "name: north-gym", "tenants[north-gym].name", "record 1 of tenants",
         "names_are_unique"),
     Bad("queues", "name: reports-dead", "name: notifications", "queues[reports].dead_letter.name",

@@ -21,7 +21,9 @@ from ansible_collections.gym.platform.plugins.action.declare import OVERRIDES
 from tests.project import ROOT, Role, environment, load, roles
 
 GOLDEN = Path(__file__).parent / "golden"
-ENVIRONMENTS = ("staging", "production")
+# What production becomes when its region is lost.
+STAND_IN = "production-dr"
+ENVIRONMENTS = ("staging", "production", STAND_IN)
 # Production as it would be on another kind of compute, by the name of its directory.
 VARIANTS = ("docker_hosts", "eks")
 

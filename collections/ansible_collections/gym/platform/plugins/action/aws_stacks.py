@@ -14,7 +14,7 @@ from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 try:
     from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift, aws_templates, stack_plan
-    from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, clients
+    from ansible_collections.gym.platform.plugins.module_utils.aws_client import GLOBAL_REGION, RequestError, clients
     from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, Settings, Stacks
     from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
     from botocore.exceptions import BotoCoreError, ClientError
@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "environment": {"type": "str", "required": True},
     "region": {"type": "str", "required": True},
     "regions": {"type": "list", "elements": "str", "default": []},
+    "stands_in_for": {"type": "str", "default": ""},
     "parameters": {"type": "dict", "default": {}},
     "confirm_destroy": {"type": "list", "elements": "str", "default": []},
     "prune": {"type": "bool", "default": True},
@@ -77,18 +78,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         state = options["state"]
         declared = aws_templates.load(Path(options["directory"])) if state in ("planned", "applied") else {}
+        client = clients(options["endpoint_url"], options["workers"])
+        given = {name: str(value) for name, value in options["parameters"].items()}
         settings = Settings(
             options["platform"],
             options["environment"],
             options["region"],
             tuple(options["regions"]),
-            parameters={name: str(value) for name, value in options["parameters"].items()},
+            parameters={**self._primary(options, client), **given},
             confirmed=frozenset(options["confirm_destroy"]),
             prune=options["prune"],
             workers=options["workers"],
             timeout=options["timeout"],
         )
-        client = clients(options["endpoint_url"], options["workers"])
         stacks = Stacks(settings, client, declared, options["stacks"] if declared else (), say)
         if state == "drift":
             found = stacks.drift()
@@ -102,6 +104,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan = stacks.plan()
         live = write_live(stacks.before, options["live"])
         return live | self._carry_out(stacks, plan, lambda: stacks.apply(plan), only_plan=state == "planned")
+
+    def _primary(self, options: Mapping[str, Any], client: Callable[[str, str], Any]) -> dict[str, str]:
+        """Return what the primary of a stand-in has in this region and where no region can be lost, as parameters."""
+        if not (primary := options["stands_in_for"]):
+            return {}
+        # Its own region is not asked: a stand-in is needed when that does not answer.
+        stacks = Stacks(Settings(options["platform"], primary, options["region"], (GLOBAL_REGION,)), client)
+        stacks.read()
+        return aws_templates.as_parameters("primary", stacks.outputs())
 
     def _carry_out(
         self, stacks: Stacks, plan: stack_plan.Plan, act: Callable[[], Outcome], only_plan: bool

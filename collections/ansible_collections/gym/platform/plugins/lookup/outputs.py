@@ -82,7 +82,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             platform["name"],
             platform["environment"],
             platform["region"],
-            (platform["dr_region"] or platform["region"], GLOBAL_REGION),
+            (platform.get("dr_region") or platform["region"], GLOBAL_REGION),
             workers=WORKERS,
         )
         try:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.gym.platform.plugins.module_utils.restore_plan import RefusedError
 
 try:
     import boto3
@@ -71,7 +72,7 @@ def finish(module: AnsibleModule, work: Callable[[Callable[[str, str], Any]], di
         module.fail_json(msg=missing_required_lib("boto3"))
     try:
         result = work(clients(module.params["endpoint_url"]))
-    except RequestError as error:
+    except (RequestError, RefusedError) as error:
         module.fail_json(msg=str(error))
     except (BotoCoreError, ClientError) as error:
         module.fail_json(msg=f"{explain(error, module.params.get('region', GLOBAL_REGION))}.")

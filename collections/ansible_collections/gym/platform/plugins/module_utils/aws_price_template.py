@@ -48,7 +48,7 @@ class Template:
             for name, declared in (body.get("Parameters") or {}).items()
             if name in given or "Default" in declared
         }
-        own = ((body.get("Metadata") or {}).get("Platform") or {}).get("Region")
+        own = _platform(body).get("Region")
         return cls(stack, body, {**PSEUDO, **known, "AWS::Region": own or region})
 
     @property
@@ -60,13 +60,15 @@ class Template:
     def resources(self) -> dict[str, Resource]:
         """The resources by logical name, without those whose condition is known to be false.
 
-        What a release makes is among them: a resource tells of it in its `Metadata.Platform.Released`.
+        What a release makes is among them: a resource tells of it in its `Metadata.Platform.Released`. So does one of
+        what it has without being given it, such as the disk of what it is restored from: `Metadata.Platform.Has`.
         """
         own = self.body["Resources"]
-        platforms = ((found.get("Metadata") or {}).get("Platform") or {} for found in own.values())
-        released = {name: found for platform in platforms for name, found in platform.get("Released", {}).items()}
+        released = {name: one for found in own.values() for name, one in _platform(found).get("Released", {}).items()}
         return {
-            name: Resource(name, str(found["Type"]), found.get("Properties") or {})
+            name: Resource(
+                name, str(found["Type"]), {**_platform(found).get("Has", {}), **(found.get("Properties") or {})}
+            )
             for name, found in {**own, **released}.items()
             if self._wanted(found.get("Condition"))
         }
@@ -113,6 +115,11 @@ class Template:
             return None
         name = found.get("Ref") or (found.get("Fn::GetAtt") or [None])[0]
         return self.resources.get(str(name))
+
+
+def _platform(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a template or a resource tells this project alone."""
+    return (found.get("Metadata") or {}).get("Platform") or {}
 
 
 def _ref(template: Template, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a restored database lacks, and when it can be restored to. Pure.
+"""What a restored database lacks of its source. Pure.
 
 A restoration always builds a new instance, and AWS gives it default security and parameter groups, one zone, no
 monitoring and its own retention. All of that is put back before it counts as recovered.
@@ -6,56 +6,83 @@ monitoring and its own retention. All of that is put back before it counts as re
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
-
-LATEST = "latest"
-# The tags of what was restored: of which instance, and to which moment.
-SOURCE_TAG, TIME_TAG = "restored-from", "restored-to"
 
 Read = Callable[[Mapping[str, Any]], Any]
 
 
-def _plain(key: str, default: Any) -> Read:
-    return lambda instance: instance.get(key, default)
+@dataclass(frozen=True)
+class Setting:
+    """How ModifyDBInstance calls a setting, how it is read off an instance, and how a restoration calls it, if it may.
+
+    `written` is how ModifyDBInstance takes the value.
+    """
+
+    modified: str
+    read: Read
+    restored: str = ""
+    written: Callable[[Any], Any] = lambda value: value
 
 
-# Setting → how ModifyDBInstance calls it, how it is read off an instance, and whether the restoration itself takes it.
-SETTINGS: dict[str, tuple[str, Read, bool]] = {
-    "instance_class": ("DBInstanceClass", _plain("DBInstanceClass", None), True),
-    "multi_az": ("MultiAZ", _plain("MultiAZ", False), True),
-    "security_groups": (
+def _plain(key: str, default: Any = None, restored: str = "", modified: str = "") -> Setting:
+    return Setting(modified or key, lambda instance: instance.get(key, default), restored)
+
+
+def _secret(instance: Mapping[str, Any]) -> Mapping[str, Any]:
+    return instance.get("MasterUserSecret") or {}
+
+
+SETTINGS: dict[str, Setting] = {
+    "instance_class": _plain("DBInstanceClass", restored="DBInstanceClass"),
+    "multi_az": _plain("MultiAZ", False, restored="MultiAZ"),
+    "security_groups": Setting(
         "VpcSecurityGroupIds",
         lambda instance: sorted(group["VpcSecurityGroupId"] for group in instance.get("VpcSecurityGroups", [])),
-        True,
+        "VpcSecurityGroupIds",
     ),
-    "parameter_group": (
+    "parameter_group": Setting(
         "DBParameterGroupName",
         lambda instance: next((g["DBParameterGroupName"] for g in instance.get("DBParameterGroups", [])), None),
-        True,
+        "DBParameterGroupName",
     ),
-    "storage_type": ("StorageType", _plain("StorageType", None), True),
-    "deletion_protection": ("DeletionProtection", _plain("DeletionProtection", False), True),
-    "copy_tags_to_snapshot": ("CopyTagsToSnapshot", _plain("CopyTagsToSnapshot", False), True),
-    "iam_authentication": (
-        "EnableIAMDatabaseAuthentication",
-        _plain("IAMDatabaseAuthenticationEnabled", False),
-        True,
+    "storage_type": _plain("StorageType", restored="StorageType"),
+    "maximum_storage_gb": _plain("MaxAllocatedStorage", restored="MaxAllocatedStorage"),
+    "deletion_protection": _plain("DeletionProtection", False, restored="DeletionProtection"),
+    "copy_tags_to_snapshot": _plain("CopyTagsToSnapshot", False, restored="CopyTagsToSnapshot"),
+    "iam_authentication": _plain(
+        "IAMDatabaseAuthenticationEnabled",
+        False,
+        restored="EnableIAMDatabaseAuthentication",
+        modified="EnableIAMDatabaseAuthentication",
     ),
-    "backup_retention_days": ("BackupRetentionPeriod", _plain("BackupRetentionPeriod", 0), False),
-    "performance_insights": ("EnablePerformanceInsights", _plain("PerformanceInsightsEnabled", False), False),
-    "monitoring_interval_seconds": ("MonitoringInterval", _plain("MonitoringInterval", 0), False),
-    "monitoring_role": ("MonitoringRoleArn", _plain("MonitoringRoleArn", None), False),
+    "certificate_authority": _plain("CACertificateIdentifier", restored="CACertificateIdentifier"),
+    "log_exports": Setting(
+        "CloudwatchLogsExportConfiguration",
+        lambda instance: sorted(instance.get("EnabledCloudwatchLogsExports", [])),
+        "EnableCloudwatchLogsExports",
+        lambda types: {"EnableLogTypes": types},
+    ),
+    "backup_retention_days": _plain("BackupRetentionPeriod", 0),
+    "backup_window": _plain("PreferredBackupWindow"),
+    "maintenance_window": _plain("PreferredMaintenanceWindow"),
+    "performance_insights": _plain("PerformanceInsightsEnabled", False, modified="EnablePerformanceInsights"),
+    "performance_insights_key": _plain("PerformanceInsightsKMSKeyId"),
+    "monitoring_interval_seconds": _plain("MonitoringInterval", 0),
+    "monitoring_role": _plain("MonitoringRoleArn"),
+    # A restored instance has the password of its source, and nobody replaces it.
+    "managed_password": Setting("ManageMasterUserPassword", lambda instance: bool(_secret(instance))),
+    "managed_password_key": Setting("MasterUserSecretKmsKeyId", lambda instance: _secret(instance).get("KmsKeyId")),
 }
+LISTS = ("security_groups", "log_exports")
 
 
 def settings(instance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of an instance, in our words."""
-    return {name: read(instance) for name, (_, read, _) in SETTINGS.items()}
+    return {name: setting.read(instance) for name, setting in SETTINGS.items()}
 
 
 def wished(source: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +92,7 @@ def wished(source: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[s
     RequestError.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    if "security_groups" in chosen:
-        chosen["security_groups"] = sorted(chosen["security_groups"])
+    chosen |= {name: sorted(chosen[name]) for name in LISTS if name in chosen}
     if source is not None:
         found = {name: value for name, value in settings(source).items() if value is not None}
         return {**found, **chosen}
@@ -86,39 +112,12 @@ def differences(wanted: Mapping[str, Any], instance: Mapping[str, Any]) -> dict[
 
 def modification(different: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings in the words of ModifyDBInstance."""
-    return {SETTINGS[name][0]: value for name, value in different.items()}
+    return {SETTINGS[name].modified: SETTINGS[name].written(value) for name, value in different.items()}
 
 
 def restoration(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the settings that RestoreDBInstanceToPointInTime takes, in its words."""
-    return {SETTINGS[name][0]: value for name, value in wanted.items() if SETTINGS[name][2]}
-
-
-def moment(text: str) -> datetime.datetime | None:
-    """Read a time with its zone; None is the latest. Raises RequestError."""
-    if text == LATEST:
-        return None
-    try:
-        return moments.read(text)
-    except ValueError as error:
-        raise RequestError(f"time: {error} '{LATEST}' is a time, too.") from error
-
-
-def check_window(
-    wanted: datetime.datetime | None, earliest: datetime.datetime | None, latest: datetime.datetime | None, source: str
-) -> datetime.datetime:
-    """Return the moment that is restored to. Raises RequestError for a time that there is no backup of."""
-    if latest is None:
-        raise RequestError(
-            f"'{source}' has no backup to restore from: its backup retention is 0, or the first one runs."
-        )
-    if wanted is not None and (wanted > latest or (earliest is not None and wanted < earliest)):
-        begin = f"{earliest:%Y-%m-%dT%H:%M:%SZ}" if earliest else "its oldest backup"
-        raise RequestError(
-            f"'{source}' cannot be restored to {wanted:%Y-%m-%dT%H:%M:%SZ}: choose a time from {begin} to"
-            f" {latest:%Y-%m-%dT%H:%M:%SZ}, or '{LATEST}'."
-        )
-    return wanted or latest
+    """Return those of the settings that a restoration takes, in its words."""
+    return {SETTINGS[name].restored: value for name, value in wanted.items() if SETTINGS[name].restored}
 
 
 def pending(instance: Mapping[str, Any]) -> str | None:

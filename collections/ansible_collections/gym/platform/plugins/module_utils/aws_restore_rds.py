@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, unless, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import (
-    SOURCE_TAG,
-    TIME_TAG,
     differences,
     modification,
     needs_reboot,
     pending,
     restoration,
+)
+from ansible_collections.gym.platform.plugins.module_utils.aws_restore_plan import (
+    LABEL_TAG,
+    SOURCE_TAG,
+    TIME_TAG,
+    Possible,
+    Snapshot,
 )
 
 # An instance in one of these does not become available by waiting.
@@ -30,6 +36,11 @@ HOPELESS = frozenset(
         "storage-full",
     }
 )
+
+
+def tags_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that an answer has."""
+    return {tag["Key"]: tag["Value"] for tag in answer.get("TagList", [])}
 
 
 @dataclass(frozen=True)
@@ -60,39 +71,74 @@ class Instances:
         """Return an instance. Raises RequestError when there is none."""
         if found := self.find(name):
             return found
-        pages = self._client.get_paginator("describe_db_instances").paginate()
-        names = sorted(instance["DBInstanceIdentifier"] for page in pages for instance in page["DBInstances"])
+        names = sorted(instance["DBInstanceIdentifier"] for instance in self.every())
         region = self._client.meta.region_name
         raise RequestError(
             f"There is no database instance '{name}' in {region}; there {'are' if names else 'is'}"
             f" {', '.join(names) or 'none'}."
         )
 
+    def every(self) -> list[dict[str, Any]]:
+        """Return all instances of the region."""
+        pages = self._client.get_paginator("describe_db_instances").paginate()
+        return [instance for page in pages for instance in page["DBInstances"]]
+
     def backups(self, name: str, replicated: bool) -> Backups:
-        """Return what an instance can be restored from, here or by what another region has replicated to this one."""
-        here = self._client.meta.region_name
-        pages = self._client.get_paginator("describe_db_instance_automated_backups").paginate(DBInstanceIdentifier=name)
-        found = [backup for page in pages for backup in page["DBInstanceAutomatedBackups"]]
-        # `Region` is that of the instance.
-        fitting = [backup for backup in found if (backup.get("Region", here) != here) == replicated]
-        window = fitting[0].get("RestoreWindow", {}) if fitting else {}
-        if not replicated:
-            latest = window.get("LatestTime") or self.get(name).get("LatestRestorableTime")
-            return Backups(window.get("EarliestTime"), latest)
-        if not fitting:
+        """Return what an instance can be restored from, here or by what another region has replicated to this one.
+
+        Raises RequestError for an instance, or for replicated backups, that there is not.
+        """
+        if replicated:
+            if found := self.replicated(name):
+                return found
+            here = self._client.meta.region_name
             raise RequestError(
                 f"{here} has no replicated backups of '{name}': replicate them (AutomaticBackupReplicationRegion), or"
                 " name the region that has them."
             )
-        return Backups(
-            window.get("EarliestTime"), window.get("LatestTime"), fitting[0]["DBInstanceAutomatedBackupsArn"]
-        )
+        own = self._backups(name, False)
+        latest = (own and own.latest) or self.get(name).get("LatestRestorableTime")
+        return Backups(own.earliest if own else None, latest)
+
+    def replicated(self, name: str) -> Backups | None:
+        """Return the backups of an instance of another region that were replicated to this one, or None."""
+        return self._backups(name, True)
+
+    def _backups(self, name: str, replicated: bool) -> Backups | None:
+        here = self._client.meta.region_name
+        pages = self._client.get_paginator("describe_db_instance_automated_backups").paginate(DBInstanceIdentifier=name)
+        for backup in (backup for page in pages for backup in page["DBInstanceAutomatedBackups"]):
+            # `Region` is that of the instance.
+            if (backup.get("Region", here) != here) == replicated:
+                window = backup.get("RestoreWindow", {})
+                arn = backup["DBInstanceAutomatedBackupsArn"] if replicated else None
+                return Backups(window.get("EarliestTime"), window.get("LatestTime"), arn)
+        return None
 
     def snapshot(self, name: str) -> dict[str, Any] | None:
         """Return a snapshot, or None."""
         ask = self._client.describe_db_snapshots
         found = unless("DBSnapshotNotFound", lambda: ask(DBSnapshotIdentifier=name))
         return found["DBSnapshots"][0] if found else None
+
+    def snapshots(self, instance: str) -> list[Snapshot]:
+        """Return the finished snapshots of an instance, the newest last: its own, those of AWS Backup, and copies."""
+        found: dict[str, dict[str, Any]] = {}
+        # Without a type AWS leaves out those of AWS Backup.
+        for kind in ({}, {"SnapshotType": "awsbackup"}):
+            pages = self._client.get_paginator("describe_db_snapshots").paginate(DBInstanceIdentifier=instance, **kind)
+            found |= {one["DBSnapshotIdentifier"]: one for page in pages for one in page["DBSnapshots"]}
+        finished = [one for one in found.values() if one["Status"] == "available"]
+        listed = [
+            Snapshot(one["DBSnapshotIdentifier"], tags_of(one).get(LABEL_TAG, ""), one["SnapshotCreateTime"])
+            for one in finished
+        ]
+        return sorted(listed, key=lambda snapshot: snapshot.made)
+
+    def possible(self, name: str, replicated: bool = False) -> Possible:
+        """Return what an instance can be restored to: nothing without backups. `replicated`: by another region's."""
+        backups = self.backups(name, replicated)
+        return Possible(backups.earliest, backups.latest, self.snapshots(name))
 
     def newest_snapshot(self, instance: str) -> dict[str, Any]:
         """Return the newest finished snapshot of an instance. Raises RequestError when there is none."""
@@ -105,8 +151,7 @@ class Instances:
 
     def tags(self, arn: str) -> dict[str, str]:
         """Return the tags of something."""
-        found = self._client.list_tags_for_resource(ResourceName=arn)["TagList"]
-        return {tag["Key"]: tag["Value"] for tag in found}
+        return tags_of(self._client.list_tags_for_resource(ResourceName=arn))
 
     # --- change
 
@@ -114,23 +159,37 @@ class Instances:
         self,
         source: str,
         target: str,
-        when: datetime.datetime | None,
-        backups: Backups,
+        restored_to: datetime.datetime | str,
+        replicated: str | None,
         wanted: Mapping[str, Any],
         subnet_group: str | None,
     ) -> None:
-        """Begin to restore."""
-        origin = {"SourceDBInstanceAutomatedBackupsArn": backups.arn} if backups.arn else {}
-        tags = {SOURCE_TAG: source, TIME_TAG: when.isoformat() if when else "latest"}
+        """Begin to restore to a moment, perhaps from the backups with the ARN `replicated`, or to a snapshot."""
+        text = restored_to if isinstance(restored_to, str) else moments.show(restored_to)
+        common = {
+            "PubliclyAccessible": False,
+            "Tags": [{"Key": SOURCE_TAG, "Value": source}, {"Key": TIME_TAG, "Value": text}],
+            **({"DBSubnetGroupName": subnet_group} if subnet_group else {}),
+            **restoration(wanted),
+        }
+        if isinstance(restored_to, str):
+            kept = self.known("RestoreDBInstanceFromDBSnapshot", common)
+            self._client.restore_db_instance_from_db_snapshot(
+                DBInstanceIdentifier=target, DBSnapshotIdentifier=restored_to, **kept
+            )
+            return
+        origin = {"SourceDBInstanceAutomatedBackupsArn": replicated} if replicated else {}
         self._client.restore_db_instance_to_point_in_time(
             TargetDBInstanceIdentifier=target,
+            RestoreTime=restored_to,
             **(origin or {"SourceDBInstanceIdentifier": source}),
-            **({"RestoreTime": when} if when else {"UseLatestRestorableTime": True}),
-            **({"DBSubnetGroupName": subnet_group} if subnet_group else {}),
-            PubliclyAccessible=False,
-            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-            **restoration(wanted),
+            **self.known("RestoreDBInstanceToPointInTime", common),
         )
+
+    def known(self, operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an operation takes; the others of its kind take more, and the rest is put back afterwards."""
+        members = self._client.meta.service_model.operation_model(operation).input_shape.members
+        return {key: value for key, value in given.items() if key in members and value is not None}
 
     def settle(self, name: str) -> dict[str, Any]:
         """Wait until an instance has done everything that it was asked for, and return it. Raises RequestError."""

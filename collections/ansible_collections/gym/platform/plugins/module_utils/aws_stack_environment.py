@@ -92,9 +92,12 @@ class Environment:
     def values(self, name: str, moving: Collection[Need] = ()) -> dict[str, str]:
         """Return a stack's parameters; what is not there yet, or will be another, has a placeholder."""
         given = self.settings.parameters
-        values = {key: str(given[key]) for key in self.templates[name].parameters if key in given}
+        template, live = self.templates[name], self.live.get(name)
+        values = {key: str(given[key]) for key in template.parameters if key in given}
+        kept = live.parameters if live and not live.void else {}
+        values |= {key: kept.get(key, PLACEHOLDER) for key in sorted(template.remembered) if key not in given}
         for parameter, need in self.needs[name].items():
-            live = self.live.get(need.stack)
-            known = live is not None and need not in moving
-            values[parameter] = live.outputs.get(need.output, PLACEHOLDER) if live and known else PLACEHOLDER
+            giver = self.live.get(need.stack)
+            known = giver is not None and need not in moving
+            values[parameter] = giver.outputs.get(need.output, PLACEHOLDER) if giver and known else PLACEHOLDER
         return values

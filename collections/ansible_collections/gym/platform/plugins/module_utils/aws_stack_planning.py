@@ -103,6 +103,11 @@ class Planner:
         """Have a stack's changes worked out, or None; with something `adopted` they can only be looked at."""
         template = self._env.templates[name]
         if missing := [key for key, value in values.items() if value == PLACEHOLDER and kind == "CREATE"]:
+            if missing[0] in template.remembered:
+                raise RequestError(
+                    f"{name}: nothing says {missing[0]}, which has to be given once, in `parameters`: for a stand-in,"
+                    " playbooks/evacuate_region.yml does."
+                )
             giver = self._env.needs[name][missing[0]].stack
             raise RequestError(f"{name}: {giver} has given no value for {missing[0]}.")
         return self._calls.change_set(

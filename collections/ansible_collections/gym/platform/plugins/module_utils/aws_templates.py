@@ -121,6 +121,11 @@ class Template:
         return frozenset(typed | set(self._platform.get("Stateful", [])))
 
     @property
+    def remembered(self) -> frozenset[str]:
+        """The parameters whose values are given once: a stack keeps them until it is given others."""
+        return frozenset(self._platform.get("Remembered", []))
+
+    @property
     def follows_others(self) -> bool:
         """Whether it can mean something new without having changed: it reads a store, or is expanded by a macro."""
         text = json.dumps(self.document)
@@ -165,6 +170,13 @@ def with_literal_names(template: Template, known: Mapping[str, str]) -> Template
 def word(stack: str) -> str:
     """Return what parameters begin with that are filled from this stack: `backup_dr` is `BackupDr`."""
     return "".join(part.capitalize() for part in re.split(r"[-_]", stack))
+
+
+def as_parameters(prefix: str, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return other stacks' outputs as parameters: `PrimaryCdnDomainName` of `cdn` and the prefix `primary`."""
+    return {
+        f"{word(prefix)}{word(stack)}{name}": value for stack, found in outputs.items() for name, value in found.items()
+    }
 
 
 def load(directory: Path) -> dict[str, Template]:
@@ -214,7 +226,7 @@ def needs(templates: Mapping[str, Template], given: Mapping[str, Any]) -> dict[s
     found: dict[str, dict[str, Need]] = {name: {} for name in templates}
     for name, template in templates.items():
         for parameter, declared in template.parameters.items():
-            if parameter in given or "Default" in declared:
+            if parameter in given or "Default" in declared or parameter in template.remembered:
                 continue
             need = owner_of(parameter, {other: keys for other, keys in outputs.items() if other != name})
             if need is None:

@@ -192,6 +192,19 @@ def dr_region_is_another_region(described: Description) -> Iterator[Finding]:
 
 
 @everywhere
+def stand_in_is_elsewhere(described: Description) -> Iterator[Finding]:
+    """What takes over from an environment must neither be lost with it nor take its names away from it."""
+    platform = described["platform"]
+    primary = platform.get("stands_in_for")
+    if primary and primary["region"] == platform["region"]:
+        place = ("platform", "stands_in_for", "region")
+        yield Finding(place, f"{platform['region']} is the region of the stand-in, too", "the region of the primary")
+    if primary and primary["environment"] == platform["environment"]:
+        place = ("platform", "stands_in_for", "environment")
+        yield Finding(place, f"{platform['environment']} stands in for itself", "the primary's directory")
+
+
+@everywhere
 def names_are_unique(described: Description) -> Iterator[Finding]:
     """Two records of one name become one resource, and one of them silently vanishes."""
     lists: list[tuple[str, ...]] = [("services",), ("buckets",), ("alerts",), ("dashboards",), ("tenants",)]

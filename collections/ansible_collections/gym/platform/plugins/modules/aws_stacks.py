@@ -61,6 +61,12 @@ options:
     type: list
     elements: str
     default: []
+  stands_in_for:
+    description:
+      - The environment whose place this one takes. What its stacks in O(region) and in us-east-1 give out fills the
+        parameters that begin with C(Primary); its own region is not asked.
+    type: str
+    default: ""
   parameters:
     description: Values of parameters that are nobody's output.
     type: dict

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import yaml
 
-MODULES = ("aws_cost", "aws_prices", "aws_savings", "aws_rds_restore", "aws_rds_promote", "aws_rds_snapshot_copy")
+MODULES = (
+    "aws_backup",
+    "aws_cost",
+    "aws_prices",
+    "aws_rds_promote",
+    "aws_rds_restore",
+    "aws_rds_restore_plan",
+    "aws_rds_snapshot_copy",
+    "aws_rds_takeover",
+    "aws_savings",
+)
 PLACE = "ansible_collections.gym.platform.plugins.modules"
 
 

@@ -11,11 +11,12 @@ import pytest
 from ansible_collections.gym.platform.plugins.module_utils import aws_client
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import SETTINGS, differences, modification
+from ansible_collections.gym.platform.plugins.module_utils.restore_plan import RefusedError
 from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
 from botocore.stub import Stubber
 
 HOME, AWAY = "eu-west-1", "eu-central-1"
-NOON = datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.UTC)
+NOON = datetime.datetime(2020, 1, 31, 12, tzinfo=datetime.UTC)
 ARN = f"arn:aws:rds:{HOME}:123456789012:"
 BACKUPS = f"arn:aws:rds:{AWAY}:123456789012:auto-backup:ab-1"
 WANTED = {"multi_az": True, "security_groups": ["sg-1"], "parameter_group": "gym", "backup_retention_days": 35}
@@ -92,8 +93,17 @@ def has_backups(stub: Stubber, region: str, source: str = "source") -> None:
 
 
 def restore(stub: Stubber, check: bool = False, **options: Any) -> dict[str, Any]:
-    usual = {"source": "source", "target": "target", "time": "latest", "replicated": False, "subnet_group": None}
-    return aws_rds_restore.run({**usual, "settings": {}, "timeout": 5, **options}, stub.client, check)
+    usual = {
+        "source": "source",
+        "target": "target",
+        "time": "latest",
+        "snapshot": None,
+        "replicated": False,
+        "like": None,
+    }
+    return aws_rds_restore.run(
+        {**usual, "subnet_group": None, "settings": {}, "timeout": 5, **options}, stub.client, check
+    )
 
 
 # --- restore
@@ -113,7 +123,7 @@ def test_the_other_region_restores_from_what_was_replicated_and_puts_everything_
             "PubliclyAccessible": False,
             "Tags": [
                 {"Key": "restored-from", "Value": "source"},
-                {"Key": "restored-to", "Value": "2030-01-31T12:00:00+00:00"},
+                {"Key": "restored-to", "Value": "2020-01-31T12:00:00Z"},
             ],
             "MultiAZ": True,
             "VpcSecurityGroupIds": ["sg-1"],
@@ -137,10 +147,10 @@ def test_the_other_region_restores_from_what_was_replicated_and_puts_everything_
     sees(away, BARE, instance(DBInstanceStatus="modifying"), instance(apply="pending-reboot"))
     away.add_response("reboot_db_instance", {}, {"DBInstanceIdentifier": "target"})
     sees(away, instance(apply="pending-reboot"), instance(DBInstanceStatus="rebooting"), instance())
-    found = restore(away, replicated=True, subnet_group="dr", time="2030-01-31T13:00:00+01:00", settings=WANTED)
+    found = restore(away, replicated=True, subnet_group="dr", time="2020-01-31T13:00:00+01:00", settings=WANTED)
     assert found["changed"]
     assert found["put_back"] == ["backup_retention_days", "multi_az", "parameter_group", "security_groups"]
-    assert found["restored_to"] == "2030-01-31T12:00:00+00:00"
+    assert found["restored_to"] == "2020-01-31T12:00:00Z"
     assert found["endpoint"] == "target.example.com"
     assert found["diff"]["before"] == {}
 
@@ -155,10 +165,13 @@ def test_the_settings_and_the_subnets_are_those_of_the_source(home: Stubber) -> 
         {
             "TargetDBInstanceIdentifier": "target",
             "SourceDBInstanceIdentifier": "source",
-            "UseLatestRestorableTime": True,
+            "RestoreTime": NOON,
             "DBSubnetGroupName": "data",
             "PubliclyAccessible": False,
-            "Tags": [{"Key": "restored-from", "Value": "source"}, {"Key": "restored-to", "Value": "latest"}],
+            "Tags": [
+                {"Key": "restored-from", "Value": "source"},
+                {"Key": "restored-to", "Value": "2020-01-31T12:00:00Z"},
+            ],
             "DBInstanceClass": "db.r7g.large",
             "MultiAZ": True,
             "VpcSecurityGroupIds": ["sg-1"],
@@ -166,6 +179,7 @@ def test_the_settings_and_the_subnets_are_those_of_the_source(home: Stubber) -> 
             "DeletionProtection": False,
             "CopyTagsToSnapshot": False,
             "EnableIAMDatabaseAuthentication": False,
+            "EnableCloudwatchLogsExports": [],
         },
     )
     sees(home, instance(), instance())
@@ -176,22 +190,22 @@ def test_the_settings_and_the_subnets_are_those_of_the_source(home: Stubber) -> 
     ("tags", "complaint"),
     [
         ({}, "was not restored from 'source'"),
-        ({"restored-from": "source", "restored-to": "2030-01-01T00:00:00+00:00"}, "was restored to 2030-01-01"),
+        ({"restored-from": "source", "restored-to": "2020-01-01T00:00:00Z"}, "was restored to 2020-01-01"),
     ],
 )
 def test_a_target_that_is_something_else_is_refused(home: Stubber, tags: dict[str, str], complaint: str) -> None:
     sees(home, instance("source"), instance())
     home.add_response("list_tags_for_resource", {"TagList": [{"Key": k, "Value": v} for k, v in tags.items()]})
     with pytest.raises(RequestError, match=complaint):
-        restore(home)
+        restore(home, time="2020-01-02T00:00:00Z")
 
 
-@pytest.mark.parametrize("time", ["2030-02-01T00:00:00Z", "2029-12-01T00:00:00Z"])
+@pytest.mark.parametrize("time", ["2020-02-01T00:00:00Z", "2019-12-01T00:00:00Z"])
 def test_a_time_without_a_backup_is_refused(home: Stubber, time: str) -> None:
     sees(home, instance("source"))
     is_missing(home, "target")
     has_backups(home, HOME)
-    with pytest.raises(RequestError, match="choose a time from 2029-12-27T12:00:00Z to 2030-01-31T12:00:00Z"):
+    with pytest.raises(RefusedError, match="choose a time from 2019-12-27T12:00:00Z to 2020-01-31T12:00:00Z"):
         restore(home, time=time)
 
 
@@ -200,7 +214,7 @@ def test_a_source_without_backups_is_refused(home: Stubber) -> None:
     is_missing(home, "target")
     home.add_response("describe_db_instance_automated_backups", {"DBInstanceAutomatedBackups": []})
     sees(home, instance("source"))
-    with pytest.raises(RequestError, match="has no backup to restore from"):
+    with pytest.raises(RefusedError, match="has no backup to restore from"):
         restore(home)
 
 
@@ -277,7 +291,7 @@ def test_what_is_no_replica_gets_its_retention_only(home: Stubber) -> None:
 # --- copy
 
 
-SNAPSHOT = f"{ARN}snapshot:rds:gym-1-2030"
+SNAPSHOT = f"{ARN}snapshot:rds:gym-1-2020"
 
 
 def snapshot(name: str, status: str = "available", **changes: Any) -> dict[str, Any]:
@@ -295,8 +309,8 @@ def copy(home: Stubber, away: Stubber, **options: Any) -> dict[str, Any]:
 
 
 def test_the_newest_snapshot_is_copied_under_the_other_region_s_key(home: Stubber, away: Stubber) -> None:
-    old = snapshot("rds:gym-1-2029", SnapshotCreateTime=NOON - datetime.timedelta(days=1), Encrypted=True)
-    new = snapshot("rds:gym-1-2030", SnapshotCreateTime=NOON, Encrypted=True)
+    old = snapshot("rds:gym-1-2019", SnapshotCreateTime=NOON - datetime.timedelta(days=1), Encrypted=True)
+    new = snapshot("rds:gym-1-2020", SnapshotCreateTime=NOON, Encrypted=True)
     newest = snapshot("rds:gym-1-now", "creating", SnapshotCreateTime=NOON + datetime.timedelta(days=1))
     sees_snapshots(home, old, newest, new, DBInstanceIdentifier="gym-1")
     away.add_client_error("describe_db_snapshots", "DBSnapshotNotFound")
@@ -305,16 +319,16 @@ def test_the_newest_snapshot_is_copied_under_the_other_region_s_key(home: Stubbe
         {},
         {
             "SourceDBSnapshotIdentifier": SNAPSHOT,
-            "TargetDBSnapshotIdentifier": "gym-1-2030",
+            "TargetDBSnapshotIdentifier": "gym-1-2020",
             "SourceRegion": HOME,
             "CopyTags": True,
             "KmsKeyId": "alias/gym",
         },
     )
-    sees_snapshots(away, snapshot("gym-1-2030", "creating"), DBSnapshotIdentifier="gym-1-2030")
-    sees_snapshots(away, snapshot("gym-1-2030"), DBSnapshotIdentifier="gym-1-2030")
+    sees_snapshots(away, snapshot("gym-1-2020", "creating"), DBSnapshotIdentifier="gym-1-2020")
+    sees_snapshots(away, snapshot("gym-1-2020"), DBSnapshotIdentifier="gym-1-2020")
     found = copy(home, away, instance="gym-1", kms_key="alias/gym")
-    assert (found["changed"], found["snapshot"], found["source"]) == (True, "gym-1-2030", SNAPSHOT)
+    assert (found["changed"], found["snapshot"], found["source"]) == (True, "gym-1-2020", SNAPSHOT)
 
 
 def test_a_copy_that_is_there_is_not_made_again(home: Stubber, away: Stubber) -> None:
