@@ -119,3 +119,15 @@ def test_it_comes_back_with_its_samples_when_it_is_killed(machines: Machines) ->
     wait(60, lambda: bool(host.run("curl --silent --fail --output /dev/null http://127.0.0.1:9090/-/ready").succeeded))
     assert host.check_output("systemctl show --property=MainPID --value prometheus") != process
     assert machines.get("query", query='up{job="prometheus"}', time=str(since))["result"]
+
+
+def test_alerts_on_backups_fire_when_they_have_to_and_not_before(machines: Machines) -> None:
+    """Decided by promtool, which does not wait for a day."""
+    host = machines.hosts[-1]
+    cases = (Path(__file__).parents[1] / "files" / "backups_test.yml").read_text()
+    host.check_output("cat > /tmp/backups_test.yml << 'END'\n" + cases + "\nEND")
+    assert "SUCCESS" in host.check_output("promtool test rules /tmp/backups_test.yml 2>&1")
+    # A rule that is not what it was is noticed.
+    host.check_output("sed 's#/etc/prometheus/rules/#/tmp/#' -i /tmp/backups_test.yml")
+    host.check_output("sed 's/== 0/== 1/' /etc/prometheus/rules/backups.yml > /tmp/backups.yml")
+    assert "FAILED" in host.run("promtool test rules /tmp/backups_test.yml 2>&1").stdout

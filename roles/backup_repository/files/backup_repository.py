@@ -59,6 +59,12 @@ class HoleError(BackupError):
     status = 4
 
 
+class AwayError(BackupError):
+    """A repository does not answer, which is no reason to leave the others alone."""
+
+    status = 5
+
+
 @dataclass(frozen=True)
 class Settings:
     """What Ansible tells: the cluster, and the numbers of its repositories."""
@@ -189,18 +195,24 @@ class Tool:
 
 
 def prepare(settings: Settings, tool: Tool) -> None:
-    """Have everything that a repository needs, and a first backup in each: until then nothing can be restored."""
+    """Have everything that a repository needs, and a first backup in each: until then nothing can be restored.
+
+    Raises AwayError when all is well but for repositories that do not answer.
+    """
     found = tool.describe()
-    if away := [repository for repository in found if not repository.reachable]:
-        raise BackupError("; ".join(f"repository {entry.name} does not answer: {entry.problem}" for entry in away))
-    if not all(repository.prepared for repository in found):
+    here = [repository for repository in found if repository.reachable]
+    away = [f"repository {entry.name} does not answer: {entry.problem}" for entry in found if not entry.reachable]
+    if not all(repository.prepared for repository in here):
+        # It is for all repositories or for none, so a new cluster needs all of them.
         tool.run("stanza-create")
         tool.run("check")
         print("changed: the repositories are prepared", flush=True)
-    for repository in found:
+    for repository in here:
         if not repository.backups:
             tool.run(f"--repo={repository.name}", "--type=full", "backup")
             print(f"changed: repository {repository.name} has its first backup", flush=True)
+    if away:
+        raise AwayError("; ".join(away))
 
 
 def back_up(tool: Tool, repository: int, kind: str, name: str) -> None:
@@ -260,7 +272,7 @@ def verify(tool: Tool, repository: int) -> None:
     """Compare all of a repository with its checksums. Raises a BackupError that says what is wrong."""
     state = next(entry for entry in tool.describe() if entry.name == str(repository))
     if not state.reachable:
-        raise BackupError(f"repository {repository} does not answer: {state.problem}")
+        raise AwayError(f"repository {repository} does not answer: {state.problem}")
     code, text = tool.verify(repository)
     print(text, flush=True)
     judge(code, text, max((backup.last_wal for backup in state.backups), default=""))

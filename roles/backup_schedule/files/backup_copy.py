@@ -50,6 +50,12 @@ class MissingError(CopyError):
     """There is no repository."""
 
 
+class AwayError(CopyError):
+    """A repository does not answer, which is no reason to leave the others alone."""
+
+    status = 5
+
+
 class NothingError(CopyError):
     """There is nothing to copy."""
 
@@ -132,8 +138,13 @@ class Restic:
         return done.stdout
 
     def snapshots(self) -> list[dict[str, Any]]:
-        """List what the repository holds, oldest first."""
-        found = json.loads(self.run("snapshots", "--json", "--no-lock", patience=PATIENCE)) or []
+        """List what the repository holds, oldest first. Raises MissingError, or AwayError when nobody answers."""
+        try:
+            found = json.loads(self.run("snapshots", "--json", "--no-lock", patience=PATIENCE)) or []
+        except MissingError:
+            raise
+        except CopyError as error:
+            raise AwayError(str(error)) from error
         return sorted(found, key=lambda snapshot: moment(snapshot["time"]))
 
     def size(self, snapshot: str) -> int:
@@ -264,19 +275,33 @@ def work(settings: Settings, verb: str, copy: Copy) -> None:
             verify(copy, restic)
 
 
+def prepare_all(settings: Settings) -> None:
+    """Prepare all copies. Raises AwayError at the end when all is well but for repositories that do not answer."""
+    away = []
+    for copy in settings.copies.values():
+        try:
+            work(settings, "prepare", copy)
+        except AwayError as error:
+            away.append(str(error))
+    if away:
+        raise AwayError("\n".join(away))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do one of the verbs."""
     settings = Settings.read(SETTINGS)
     chosen = parse(arguments, settings.copies)
-    copies = settings.copies.values() if chosen.verb == "prepare" else [settings.copies[chosen.name]]
     try:
-        for copy in copies:
-            if chosen.verb == "describe":
-                print(json.dumps({"repositories": [asdict(describe(copy, Restic(settings, copy)))]}))
-            elif chosen.verb == "restore":
-                restore(Restic(settings, copy, chosen.host), chosen.label, chosen.target)
-            else:
-                work(settings, chosen.verb, copy)
+        if chosen.verb == "prepare":
+            prepare_all(settings)
+            return 0
+        copy = settings.copies[chosen.name]
+        if chosen.verb == "describe":
+            print(json.dumps({"repositories": [asdict(describe(copy, Restic(settings, copy)))]}))
+        elif chosen.verb == "restore":
+            restore(Restic(settings, copy, chosen.host), chosen.label, chosen.target)
+        else:
+            work(settings, chosen.verb, copy)
     except CopyError as error:
         print(error, file=sys.stderr)
         return error.status

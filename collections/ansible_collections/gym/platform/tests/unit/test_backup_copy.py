@@ -120,10 +120,13 @@ def test_preparing_leaves_alone_what_is_there(restic: Answers, capsys: pytest.Ca
     assert "changed" not in capsys.readouterr().out
 
 
-def test_preparing_does_not_take_a_store_that_is_away_for_an_empty_one(restic: Answers) -> None:
+def test_preparing_does_not_take_a_store_that_is_away_for_an_empty_one(
+    restic: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
     restic.failing["snapshots"] = "Fatal: dial tcp: connection refused"
-    assert program.main(["prepare"]) == 1
+    assert program.main(["prepare"]) == 5
     assert "init" not in restic.verbs
+    assert capsys.readouterr().err.count("connection refused") == 3
 
 
 def test_a_verification_reads_everything(restic: Answers) -> None:
@@ -136,7 +139,7 @@ def test_damage_is_told_from_a_store_that_is_away(restic: Answers) -> None:
     restic.failing["check"] = "Fatal: repository contains errors"
     assert program.main(["verify", "data"]) == 3
     restic.failing["snapshots"] = "Fatal: dial tcp: connection refused"
-    assert program.main(["verify", "data"]) == 1
+    assert program.main(["verify", "data"]) == 5
 
 
 def test_a_copy_is_laid_down_also_on_the_machine_that_replaces_the_one_that_made_it(restic: Answers) -> None:

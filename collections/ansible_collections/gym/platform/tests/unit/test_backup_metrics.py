@@ -113,7 +113,7 @@ def test_a_verification_tells_of_backups_and_of_moments(status: str, complete: f
 
 def test_damage_is_told_and_a_store_that_is_away_is_no_damage() -> None:
     before = program.render(program.run_samples(job("verify"), "success", "0", ""))
-    at = told(program.run_samples(job("verify"), "exit-code", "1", before))
+    at = told(program.run_samples(job("verify"), "exit-code", "5", before))
     assert at['gym_backup_run_success{repository="1",kind="verify"}'] == 0
     assert at['gym_backup_verified{repository="1"}'] == 1
     assert at['gym_backup_last_success_timestamp_seconds{repository="1",kind="verify"}'] > 1e9

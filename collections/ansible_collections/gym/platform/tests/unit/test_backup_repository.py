@@ -175,9 +175,12 @@ def test_what_is_prepared_is_left_alone(ran: Ran, capsys: pytest.CaptureFixture[
     assert "changed" not in capsys.readouterr().out
 
 
-def test_a_repository_that_does_not_answer_is_not_prepared(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
-    ran.told = info(backup(1, "a"), states=[(0, "ok"), (99, "[HostConnectError] timeout")])
-    assert program.main(["prepare"]) == 1
+def test_a_repository_that_does_not_answer_does_not_hold_up_the_other(
+    ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran.told = info(states=[(2, "no valid backups"), (99, "[HostConnectError] timeout")])
+    assert program.main(["prepare"]) == 5
+    assert words(ran)[1:] == ["pgbackrest --repo=1 --type=full backup"]
     assert "repository 2 does not answer: [HostConnectError] timeout" in capsys.readouterr().err
 
 
@@ -225,5 +228,5 @@ def test_a_verification_ends_with_what_it_found(
 
 def test_a_repository_out_of_reach_is_not_damaged(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     ran.told = info(backup(1, "a"), states=[(0, "ok"), (99, "[HostConnectError] timeout")])
-    assert program.main(["verify", "--repository", "2"]) == 1
+    assert program.main(["verify", "--repository", "2"]) == 5
     assert "repository 2 does not answer" in capsys.readouterr().err
