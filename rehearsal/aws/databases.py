@@ -394,7 +394,7 @@ def _refusing(act: Callable[[Parameters], Answer]) -> Callable[[Parameters], Ans
 
 def register() -> None:
     """Teach MiniStack."""
-    taught = {
+    taught: dict[str, Callable[[Parameters], Answer]] = {
         "CopyDBSnapshot": copy_snapshot,
         "CreateDBInstance": functools.partial(create, "CreateDBInstance"),
         "CreateDBInstanceReadReplica": functools.partial(create, "CreateDBInstanceReadReplica"),
