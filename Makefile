@@ -125,6 +125,9 @@ bench-plan: $(VENV) $(CLOUD) ## measure a plan without changes of all of product
 bench-verdict: $(VENV) ## simulate 10,000 releases: how often the judgement takes a healthy one back, how soon a bad one
 	python tests/benchmarks/release_verdict.py
 
+bench-release: $(VENV) ## measure releases to the running platform, at rest and under load, against those of CHECKOUT
+	python -m tests.benchmarks.release $(CHECKOUT)
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
@@ -228,7 +231,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan bench-verdict build clean collection controller cost diff-environments down drill \
-	end-to-end golden help hosts integration lint lint-migrations lint-stacks molecule molecule-down performance \
-	picture pipeline plan prove readmes rehearsal-tests rehearse release-demo requirements show-config smoke status \
-	test unit up validate
+.PHONY: apt audit bench bench-plan bench-release bench-verdict build clean collection controller cost \
+	diff-environments down drill end-to-end golden help hosts integration lint lint-migrations lint-stacks \
+	molecule molecule-down performance picture pipeline plan prove readmes rehearsal-tests rehearse release-demo \
+	requirements show-config smoke status test unit up validate

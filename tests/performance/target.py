@@ -1,7 +1,7 @@
 """The environment that smoke and performance tests are pointed at: its front door, and who asks.
 
-Development runs on this machine, in either of its regions, and is known to it. Any other environment has to be named, and its test gym's
-credentials handed over, by environment variables.
+Development runs on this machine, in either of its regions, and is known to it. Any other environment has to be named,
+and its test gym's credentials handed over, by environment variables.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def target(environment: str, variables: Mapping[str, str] = os.environ) -> Targe
             token = f"{secrets.get('service/demo_kiosk_token')}-{TENANT}"
             return Target(door, TENANT, secrets.get("service/demo_password"), token)
         except SecretStoreError as error:
-            raise TargetError(f"{environment} does not run here, `make up ENV={environment}` stands it up: {error}") from error
+            hint = f"{environment} does not run here, `make up ENV={environment}` stands it up"
+            raise TargetError(f"{hint}: {error}") from error
     missing = [name for name in NEEDED if not variables.get(name)]
     if missing:
         raise TargetError(

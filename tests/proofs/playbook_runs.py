@@ -41,10 +41,16 @@ def playbook(verb: str, *options: str, environment: str = "development") -> list
     return ["ansible-playbook", "-i", f"inventories/{environment}", f"playbooks/{verb}.yml", *options]
 
 
-def run(command: Sequence[str]) -> Outcome:
-    """Run a command to its end."""
+def run(command: Sequence[str], checkout: Path = ROOT) -> Outcome:
+    """Run a command to its end, in this checkout of the repository or another one."""
     done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=ENDS_WITHIN
+        command,
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=ENDS_WITHIN,
     )
     return Outcome(done.returncode, done.stdout)
 

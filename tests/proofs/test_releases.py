@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,10 @@ import pytest
 
 from tests.end_to_end.platform_access import ROOT, on_host, open_gym, wait_for
 from tests.proofs.playbook_runs import Outcome, playbook, run
-from tests.releases.releasing import Done, done, release, releasing, rollback
-from tests.releases.traffic import Mix, Running, traffic
+from tests.releases.releasing import HASTE, Done, declared, done, release, releasing, rollback
+from tests.releases.traffic import HEAVY, HEAVY_RATE, Running, traffic
 from tests.releases.variants import Registry
 
-RATE, MIX = 200.0, Mix(posts=0.1, slow=0.05, pages=0.8)
 # Most tests only have to see that nobody notices; two busy cores have to do everything else meanwhile.
 LIGHT_RATE = 40.0
 RELEASES, LEAST_REQUESTS = 20, 100_000
@@ -32,14 +31,6 @@ ROLLED_BACK, FAILED = 3, 2
 AT_MOST_SECONDS = 300.0
 
 
-def declared(seconds: int, inconclusive: str, smoke: Sequence[Mapping[str, str]] = ()) -> str:
-    """Return the noun `release`, otherwise than the inventory has it."""
-    judge = {"seconds": seconds, "inconclusive": inconclusive}
-    return json.dumps({"release": {"shares": [10, 50, 100], "judge": judge, "bake_seconds": 2, "smoke": list(smoke)}})
-
-
-# Shorter than the inventory's: what is measured is the procedure, not the patience.
-HASTE = declared(4, "promote")
 # A small share for long: what counts is how many requests a bad version gets, not how soon it is seen.
 PATIENCE = declared(90, "hold")
 # What a release says when it has taken a step.
@@ -91,11 +82,6 @@ def told(text: str) -> None:
     print(f"\n    {text}", file=sys.stderr)
 
 
-def seconds_but_baking(story: dict[str, Any]) -> float:
-    """Return how long a release took, apart from baking."""
-    return float(story["seconds"] - sum(step["seconds"] for step in story["steps"] if step["action"] == "bake"))
-
-
 def interfere(command: list[str], log: Path, moment: str, act: Act) -> Done:
     """Run a playbook, do something at the moment when it says a word, and see how it ends."""
     with log.open("w") as output:
@@ -118,14 +104,12 @@ def restart_front_door(process: subprocess.Popen[str]) -> None:
 def test_twenty_releases_back_and_forth_lose_no_request(make: Make, tmp_path: Path) -> None:
     versions = [make("forth"), make("back")]
     took, switched = [], []
-    with traffic(tmp_path / "traffic.json", RATE, MIX) as running:
+    with traffic(tmp_path / "traffic.json", HEAVY_RATE, HEAVY) as running:
         for number in range(RELEASES):
             outcome = release(versions[number % 2], "-e", HASTE)
             assert outcome.status == 0, outcome.sentence
-            steps = outcome.story["steps"]
-            first = next(index for index, step in enumerate(steps) if step["action"] == "shift")
-            switched.append(sum(step["seconds"] for step in steps[first - 1 : first + 1]))
-            took.append(seconds_but_baking(outcome.story))
+            switched.append(outcome.switch_seconds)
+            took.append(outcome.seconds_but_baking)
         wait_for(lambda: running.report()["requests"] >= LEAST_REQUESTS, 900, "enough requests")
     report = running.report()
     told(f"{RELEASES} releases: {report}")

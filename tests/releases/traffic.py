@@ -96,6 +96,10 @@ class Mix:
     pages: float = 0.0
 
 
+# What releases have to be fast under: requests a second, and of what kinds.
+HEAVY_RATE, HEAVY = 200.0, Mix(posts=0.1, slow=0.05, pages=0.8)
+
+
 class Traffic:
     """Requests at a steady rate, begun when they are due whether or not earlier ones are answered."""
 

@@ -270,7 +270,7 @@ def test_a_hole_in_the_archive_is_told_and_not_taken_for_its_end(site: Site) -> 
 
 def test_a_damaged_backup_is_told(site: Site) -> None:
     """A byte is flipped in a file of the backup."""
-    find = "find /var/lib/pgbackrest/backup/gym/2*F -path '*pg_data/base/*' -printf '%s %p\\n' | sort -n | tail -1"
+    find = "find /var/lib/pgbackrest/backup/gym/2*F -type f ! -name 'backup.*' -printf '%s %p\\n' | sort -n | tail -1"
     file = str(site.keeper.check_output(find)).split()[1]
     flip = f'python3 -c \'f=open("{file}","r+b"); f.seek(9000); b=f.read(1)[0]; f.seek(9000); f.write(bytes([b^1]))\''
     label = Path(file.split("/gym/")[1]).parts[0]
@@ -389,6 +389,13 @@ def test_a_backup_comes_back_by_its_name(site: Site) -> None:
     site.restored_well(restore_name="named", restore_state="absent")
 
 
+def test_a_check_in_place_touches_nothing(site: Site) -> None:
+    leader, start = site.leader(), site.sql("SELECT pg_postmaster_start_time()")
+    site.restored_well("--check", **IN_PLACE)
+    assert (site.leader(), site.sql("SELECT pg_postmaster_start_time()")) == (leader, start)
+    assert site.nodes[leader].run(f"ls {WORK}/in_place*").stdout == ""
+
+
 def test_in_place_the_database_is_what_it_was_and_the_nodes_follow(site: Site) -> None:
     before = site.sql(COUNTS)
     moment = site.sql("SELECT clock_timestamp()")
@@ -453,3 +460,27 @@ def test_what_cannot_be_restored_in_place_is_put_back(site: Site) -> None:
     site.restored_well(restore_state="absent", **IN_PLACE)
     wait(60, site.healthy)
     assert site.sql(COUNTS) == before
+
+
+def test_a_database_whose_machines_have_lost_everything_comes_back(site: Site) -> None:
+    """The cluster begins anew and empty, as another database, as configured machines do."""
+    site.sql("INSERT INTO gym.prices VALUES ('last', 1)")
+    before = site.sql(COUNTS)
+    identity = "SELECT system_identifier FROM pg_control_system()"
+    known = site.sql(identity)
+    site.segment()
+    for host in site.nodes.values():
+        host.check_output(f"systemctl stop patroni && rm -rf {DATA}")
+    certificates = f"--cacert {AUTHORITY} --cert /etc/ssl/gym/host.pem --key /etc/ssl/gym/host.pem.key"
+    site.nodes["molecule-1"].check_output(
+        f"ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 {certificates} del --prefix /patroni/gym/"
+    )
+    for host in site.nodes.values():
+        host.check_output("systemctl start patroni")
+    wait(60, lambda: site.leader() != "")
+    wait(60, lambda: site.sql(identity, database="postgres") != known)
+    site.restored_well(**IN_PLACE)
+    wait(60, site.healthy)
+    assert site.sql(identity) == known
+    assert site.sql(COUNTS) == before
+    assert site.sql("SELECT count(*) FROM gym.prices WHERE plan = 'last'") == "1"

@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 
 NAME = "echo.molecule.localhost"
 MAP = "/etc/haproxy/maps/colours.map"
+# Connections that are held open over a reload.
+HELD = 20
 CURL = "curl --silent --show-error --cacert /etc/ssl/gym/ca.pem"
 
 
@@ -45,13 +47,13 @@ class Door:
         return answer
 
     @contextmanager
-    def load(self) -> Iterator[dict[str, dict[str, int]]]:
-        """Keep clients busy meanwhile; what they were answered is in the dictionary afterwards."""
+    def clients(self, program: str, number: int) -> Iterator[dict[str, dict[str, int]]]:
+        """Have clients meanwhile; what they were answered is in the dictionary afterwards."""
         stop = "/run/molecule-load-stop"
         found: dict[str, dict[str, int]] = {}
         with ThreadPoolExecutor() as pool:
             self.edge.check_output(f"rm -f {stop} {stop}.started")
-            command = f"python3 /opt/molecule/load.py {self.address} {NAME} / 30 {stop}"
+            command = f"python3 /opt/molecule/{program} {self.address} {NAME} / {number} {stop}"
             running = pool.submit(self.edge.check_output, command)
             try:
                 # The first answers are those of the colour before.
@@ -60,6 +62,14 @@ class Door:
             finally:
                 self.edge.check_output(f"touch {stop}")
                 found.update(json.loads(running.result()))
+
+    def load(self) -> AbstractContextManager[dict[str, dict[str, int]]]:
+        """Keep clients busy meanwhile, with so many requests a second."""
+        return self.clients("load.py", 30)
+
+    def held(self) -> AbstractContextManager[dict[str, dict[str, int]]]:
+        """Hold connections open meanwhile; what counts is what is answered on each afterwards."""
+        return self.clients("held.py", HELD)
 
     def preview(self, *options: str) -> str:
         """Return the colour that answers at the preview address."""
@@ -76,12 +86,18 @@ class Door:
         self.green = green
         return result
 
-    def wait(self, backend: str, until: str) -> dict[str, Any]:
+    def wait(self, backend: str, until: str, timeout: int = 30) -> dict[str, Any]:
         """Wait as a release does."""
         result: dict[str, Any] = self.edge.ansible(
-            "gym.platform.haproxy_servers", f"backends={backend} until={until} timeout=20", check=True
+            "gym.platform.haproxy_servers", f"backends={backend} until={until} timeout={timeout}", check=True
         )
         return result
+
+    def sees(self, backend: str, number: int) -> None:
+        """Wait until so many servers of a backend are up."""
+        line = f'haproxy_backend_active_servers{{proxy="{backend}"}} {number}'
+        seen = f"until {CURL} https://localhost:8404/metrics | grep -qxF {shlex.quote(line)}; do sleep 0.1; done"
+        self.edge.check_output("timeout 20 sh -c %s", seen)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +167,17 @@ def test_traffic_is_switched_under_load_and_nothing_fails(door: Door) -> None:
     assert sum(found["statuses"].values()) > 50
 
 
+def test_nothing_is_drained_while_a_process_from_before_a_reload_sends_requests(door: Door) -> None:
+    door.switch(50)
+    with door.held() as found:
+        door.edge.check_output("systemctl reload haproxy")
+        problem = door.wait("echo_blue", "drained", timeout=1)["problem"]
+    assert "1 older HAProxy process" in problem
+    assert found["statuses"] == {"200": HELD}
+    assert set(found["answers"]) == {"blue", "green"}
+    assert door.wait("echo_blue", "drained")["problem"] == ""
+
+
 def test_a_share_is_a_share(door: Door) -> None:
     door.switch(50)
     to = f"--resolve {NAME}:443:{door.address}"
@@ -198,9 +225,7 @@ def test_a_server_that_is_lost_costs_no_request(door: Door) -> None:
     with door.load() as found:
         door.backends[1].check_output("systemctl stop echo-blue")
         # Requests meet the loss until the health checks have seen it.
-        one_is_left = 'haproxy_backend_active_servers{proxy="echo_blue"} 1'
-        seen = f"until {CURL} https://localhost:8404/metrics | grep -qxF {shlex.quote(one_is_left)}; do sleep 0.1; done"
-        door.edge.check_output("timeout 20 sh -c %s", seen)
+        door.sees("echo_blue", 1)
     door.backends[1].check_output("systemctl start echo-blue")
     assert door.wait("echo_blue", "up")["problem"] == ""
     refused = sum(count for status, count in found["statuses"].items() if status != "200")

@@ -1,4 +1,4 @@
-"""The store, as its clients meet it: by boto3, pgBackRest and restic, across a killed process, a full disk and a flipped byte."""
+"""The store, as clients meet it: by boto3, pgBackRest and restic, across a kill, a full disk and a flipped byte."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Store:
         self.url = f"https://{self.name}:9000"
 
     def call(self, *steps: tuple[str, dict[str, Any]], access_key: str = ACCESS_KEY, secret: str = SECRET_KEY) -> Any:
-        """Call methods of the client one after the other; bodies are texts, and the answers have what matters of them."""
+        """Call methods of the client one after the other; bodies are texts, and an error is its code."""
         program = f"""
 import boto3, json
 from botocore.config import Config
@@ -93,7 +93,8 @@ def test_the_described_buckets_are_there(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("access_key", "secret"), [("SOMEBODYELSE00000000", SECRET_KEY), (ACCESS_KEY, "wrong"), (f"gym:{ACCESS_KEY}", "wrong")]
+    ("access_key", "secret"),
+    [("SOMEBODYELSE00000000", SECRET_KEY), (ACCESS_KEY, "wrong"), (f"gym:{ACCESS_KEY}", SECRET_KEY)],
 )
 def test_only_our_key_is_let_in(store: Store, access_key: str, secret: str) -> None:
     (answer,) = store.call(("list_buckets", {}), access_key=access_key, secret=secret)
@@ -187,8 +188,9 @@ def test_restic_keeps_copies_in_it(store: Store) -> None:
     )
     restic = f"{environment} restic --cacert {AUTHORITY}"
     store.host.check_output(f"{restic} snapshots || {restic} init")
-    store.host.check_output(f"{restic} backup /usr/lib/python3/dist-packages/boto3")
+    directory = "/usr/lib/python3/dist-packages/boto3"
+    store.host.check_output(f"{restic} backup {directory}")
     store.host.check_output(f"{restic} check --read-data")
     store.host.check_output(f"{restic} restore latest --target /root/restored")
-    store.host.check_output("diff --recursive /usr/lib/python3/dist-packages/boto3 /root/restored/usr/lib/python3/dist-packages/boto3")
+    store.host.check_output(f"diff --recursive {directory} /root/restored{directory}")
     store.host.check_output(f"{restic} forget --keep-last 1 --prune")

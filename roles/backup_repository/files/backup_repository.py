@@ -36,7 +36,7 @@ OK, NO_PATH, NO_BACKUP, NO_DATA = 0, 1, 2, 3
 # The exit code for a lock that somebody else holds (src/build/error/error.yaml): a person who runs pgBackRest by hand.
 LOCKED = 50
 # For the answers to a question; a backup has pgBackRest's own patience.
-PATIENCE = "--io-timeout=10"
+PATIENCE = "--io-timeout=5"
 # `verify --log-level-console=detail` tells of each stretch of WAL without a hole in it.
 STRETCH = re.compile(r"archiveId: (?P<archive>\S+), wal start: (?P<first>\w{24}), wal stop: (?P<last>\w{24})$")
 
@@ -204,9 +204,20 @@ def prepare(settings: Settings, tool: Tool) -> None:
 
 
 def back_up(tool: Tool, repository: int, kind: str, name: str) -> None:
-    """Make a backup in one repository, and expire what is too old there."""
+    """Make a backup in one repository, expire what is too old there, and say in the last line what came of it."""
     named = [f"--annotation=name={name}"] if name else []
     tool.run(f"--repo={repository}", f"--type={TYPES[kind]}", *named, "backup")
+    state = next(entry for entry in tool.describe() if entry.name == str(repository))
+    print(sentence(state.name, state.backups[-1]), flush=True)
+
+
+def sentence(repository: str, backup: Backup) -> str:
+    """Say in one line what a backup is."""
+    called = f" named '{backup.name}'" if backup.name else ""
+    size, stored = (f"{count / 1e6:.1f} MB" for count in (backup.size_bytes, backup.stored_bytes))
+    took = backup.ended - backup.started
+    what = f"{backup.kind} backup {backup.label}{called}"
+    return f"repository {repository}: {what}, {size} of which {stored} had to be stored, {took} s"
 
 
 def position(segment: str) -> int:

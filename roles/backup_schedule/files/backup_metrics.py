@@ -29,6 +29,8 @@ SETTINGS = Path("/etc/gym/backup_schedule.json")
 DESCRIPTION_PATIENCE, PRIMARY_PATIENCE = 300, 15
 # What a verification ends with when backups cannot be restored, and when some moments between them cannot.
 DAMAGED, HOLES = 3, 4
+# The source that has WAL, and so moments between two backups.
+DATABASE = "database"
 SEGMENT = re.compile(r"^[0-9A-F]{24}$")
 SEGMENTS = """
     SELECT name, extract(epoch FROM clock_timestamp() - modification), pg_walfile_name(pg_current_wal_lsn())
@@ -83,7 +85,7 @@ class Settings:
 
     directory: Path
     jobs: Sequence[Job]
-    # As psql takes it; empty where there is no database to ask.
+    # As psql takes it.
     primary: str
     password_file: str
     maximum_lag_seconds: int
@@ -129,7 +131,8 @@ def repository_samples(repository: Mapping[str, Any], jobs: Iterable[Job]) -> li
         samples.append(("gym_backup_maximum_age_seconds", job.labels, job.maximum_age_seconds))
         if found:
             samples.append(("gym_backup_size_bytes", job.labels, found["size_bytes"]))
-            samples.append(("gym_backup_stored_bytes", job.labels, found.get("stored_bytes", 0)))
+        if found and "stored_bytes" in found:
+            samples.append(("gym_backup_stored_bytes", job.labels, found["stored_bytes"]))
     return samples
 
 
@@ -198,8 +201,7 @@ def describe(settings: Settings, source: str) -> list[Sample]:
         raise MetricsError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
     repositories = json.loads(done.stdout)["repositories"]
     samples = [sample for repository in repositories for sample in repository_samples(repository, settings.jobs)]
-    # Only a database has WAL.
-    if settings.primary and any("newest_wal" in repository for repository in repositories):
+    if source == DATABASE:
         samples += wal_samples([entry for entry in repositories if entry["reachable"]], settings)
     return [*samples, ("gym_backup_described_timestamp_seconds", {"source": source}, time.time())]
 
@@ -218,7 +220,8 @@ def run_samples(job: Job, result: str, status: str, before: str) -> list[Sample]
         labels = {"repository": job.repository}
         if well:
             samples.append(("gym_backup_verified", labels, 1))
-            samples.append(("gym_backup_wal_complete", labels, float(status != str(HOLES))))
+            if job.source == DATABASE:
+                samples.append(("gym_backup_wal_complete", labels, float(status != str(HOLES))))
         elif status == str(DAMAGED):
             samples.append(("gym_backup_verified", labels, 0))
         else:

@@ -24,7 +24,7 @@ DAEMONS = {
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
 }
-# Directories on the disk, as a power of two: Swift asks for about a hundred for each disk, and it cannot be changed later.
+# Directories on the disk, as a power of two: Swift asks for about a hundred, and the number cannot be changed later.
 PARTITION_POWER = 7
 
 

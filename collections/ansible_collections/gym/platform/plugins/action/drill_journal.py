@@ -64,9 +64,10 @@ def begun(journal: Sequence[Attempt], tenants: Sequence[str], clients: int) -> b
 
 def good(journal: Sequence[Attempt], now: float) -> bool:
     """Tell whether writes have been acknowledged for a while, and none of them failed."""
-    late = [attempt for attempt in journal if attempt.ended > now - SETTLED_SECONDS]
+    since = now - SETTLED_SECONDS
+    late = [attempt for attempt in journal if attempt.ended > since]
     failed = any(not attempt.acknowledged for attempt in late)
-    return bool(journal) and not failed and any(attempt.ended > now - 1 for attempt in late)
+    return len(journal) > len(late) > 0 and not failed and late[-1].ended > now - 1
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information

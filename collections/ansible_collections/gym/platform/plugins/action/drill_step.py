@@ -14,7 +14,8 @@ from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.5
 # So much of what a command said is told when it failed.
-MOST_CHARACTERS = 400
+MOST_CHARACTERS = 600
+FATAL = re.compile(r"^fatal: .*$", re.MULTILINE)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "drill": {"type": "path", "required": True},
     "run": {"type": "str", "required": True},
@@ -73,6 +74,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         """Return why the command did not do what it was for; empty when it did."""
         if re.search(says, done["stdout"], re.MULTILINE) if says else not done["rc"]:
             return ""
-        said = (done["stdout"].strip() or done["stderr"].strip() or "nothing")[-MOST_CHARACTERS:]
+        said = done["stdout"].strip() or done["stderr"].strip() or "nothing"
+        # What ansible-playbook has to say is not at its end.
+        said = (FATAL.findall(said) or [said[-MOST_CHARACTERS:]])[0][:MOST_CHARACTERS]
         wanted = f", without having said '{says}'" if says else ""
         return f"it ended with {done['rc']}{wanted}; it said: {said}"

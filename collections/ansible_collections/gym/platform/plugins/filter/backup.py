@@ -14,6 +14,8 @@ HTTPS_PORT = 443
 Settings = dict[str, str | int]
 
 DATABASE_USER = "postgres"
+# Without a login session, which would be two lines of the journal every minute.
+AS_DATABASE_USER = ["setpriv", f"--reuid={DATABASE_USER}", f"--regid={DATABASE_USER}", "--init-groups"]
 # When a kind runs that is wanted so often, in systemd's words. What reads everything is at night, hours apart.
 TIMES = {
     ("full", "daily"): "*-*-* 01:00:00",
@@ -131,7 +133,7 @@ def backup_jobs(
             "source": "database",
             "user": DATABASE_USER,
             "command": [database_program, *words, "--repository", name],
-            "describe": ["runuser", "-u", DATABASE_USER, "--", database_program, "describe"],
+            "describe": [*AS_DATABASE_USER, database_program, "describe"],
         }
         for kind, words in (
             ("full", ["backup", "--kind", "full"]),

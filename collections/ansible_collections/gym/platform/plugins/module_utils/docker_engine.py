@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 # The API of Docker 20.10, the oldest engine that the platform meets (Debian 12).
 API = "/v1.41"
@@ -28,6 +28,12 @@ PULL_SECONDS = 600
 SECOND_NS = 1_000_000_000
 MEBIBYTE = 1024 * 1024
 POLL_SECONDS = 0.3
+# A check is a process in the container, 0.1 CPU-s each: what waits for a container asks it itself, and more often.
+CHECK_INTERVAL_SECONDS = 10
+# For how long a container has to answer before it is believed: one that stops right after its start comes back, and
+# answers again, until it stops again.
+STEADY_SECONDS = 2.0
+PROBE_SECONDS = 3
 LOG_LINES = 20
 
 Record = Mapping[str, Any]
@@ -192,26 +198,34 @@ class Engine:
             raise EngineError(f"{record['name']} ended with exit code {code}. Its last lines:\n{text}")
         return text
 
-    def wait_until_healthy(self, names: Sequence[str], seconds: int) -> None:
-        """Wait until all containers pass their health checks; one that stops or fails them ends the wait at once."""
+    def wait_until_steady(self, records: Sequence[Record], seconds: int) -> None:
+        """Wait until all containers have answered for STEADY_SECONDS; one that stops or fails ends the wait at once."""
         deadline = time.monotonic() + seconds
-        waiting = list(names)
+        started: dict[str, str] = {}
+        since: dict[str, float] = {}
+        waiting = list(records)
         while waiting:
-            late = time.monotonic() > deadline
-            for name in list(waiting):
+            now = time.monotonic()
+            for record in list(waiting):
+                name = record["name"]
                 state = self.inspect(name)
-                verdict = judge(state)
-                if verdict == "healthy":
-                    waiting.remove(name)
-                elif verdict or late:
-                    said = ((state.get("Health") or {}).get("Log") or [{}])[-1].get("Output", "").strip()
-                    raise EngineError(
-                        f"{name} {verdict or f'is not healthy after {seconds} s'}."
-                        + (f" Its health check says: {said[-300:]}." if said else "")
-                        + f" Its last lines:\n{self.log(name)}"
-                    )
+                wrong = trouble(state, started.setdefault(name, state["StartedAt"]))
+                if wrong or now > deadline:
+                    self._refuse(name, state, wrong or f"is not healthy after {seconds} s")
+                if not ready(record, state):
+                    since.pop(name, None)
+                elif now - since.setdefault(name, now) >= STEADY_SECONDS:
+                    waiting.remove(record)
             if waiting:
                 time.sleep(POLL_SECONDS)
+
+    def _refuse(self, name: str, state: Record, wrong: str) -> NoReturn:
+        said = ((state.get("Health") or {}).get("Log") or [{}])[-1].get("Output", "").strip()
+        raise EngineError(
+            f"{name} {wrong}."
+            + (f" Its health check says: {said[-300:]}." if said else "")
+            + f" Its last lines:\n{self.log(name)}"
+        )
 
     def wait_until_ended(self, name: str, seconds: int) -> None:
         """Let a container that runs come to its end by itself, for as long as we can wait."""
@@ -220,14 +234,37 @@ class Engine:
             time.sleep(POLL_SECONDS)
 
 
-def judge(state: Record) -> str:
-    """Return `healthy`, what is wrong, or nothing while that is still open."""
+def trouble(state: Record, started: str) -> str:
+    """Return what is wrong with a container that was started at that time, or nothing."""
     if state.get("Restarting") or state["Status"] in ("exited", "dead"):
         return f"stopped with exit code {state['ExitCode']}"
+    if state["StartedAt"] != started:
+        return "stopped, and was started again"
+    return "fails its health check" if health(state) == "unhealthy" else ""
+
+
+def ready(record: Record, state: Record) -> bool:
+    """Tell whether a container does its work: the engine has found so, or it answers; one that is never asked runs."""
     if state["Status"] != "running":
-        return ""
-    health = (state.get("Health") or {}).get("Status", "none")
-    return {"unhealthy": "fails its health check", "healthy": "healthy", "none": "healthy"}.get(health, "")
+        return False
+    return not record["health"] or health(state) == "healthy" or answers(record)
+
+
+def health(state: Record) -> str:
+    """Return what the engine's own check found: `starting`, `healthy`, `unhealthy` or `none`."""
+    return str((state.get("Health") or {}).get("Status", "none"))
+
+
+def answers(record: Record) -> bool:
+    """Ask a container for its health, as its check does, at the host's address."""
+    connection = http.client.HTTPConnection(record["address"], record["port"], timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", record["health_path"])
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def demultiplex(stream: bytes) -> str:
@@ -290,7 +327,7 @@ def creation(record: Record, secrets: Mapping[str, str]) -> dict[str, Any]:
     if record["health"]:
         request["Healthcheck"] = {
             "Test": ["CMD", *record["health"]],
-            "Interval": 5 * SECOND_NS,
+            "Interval": CHECK_INTERVAL_SECONDS * SECOND_NS,
             "Timeout": 10 * SECOND_NS,
             "Retries": 3,
             "StartPeriod": 30 * SECOND_NS,

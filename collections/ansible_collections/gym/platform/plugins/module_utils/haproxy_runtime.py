@@ -1,15 +1,19 @@
-"""HAProxy's runtime API: ask over the stats socket, read its tables, and keep a map file and the running map alike."""
+"""HAProxy's runtime API: ask through its master, read its tables, and keep a map file and the running map alike."""
 
 from __future__ import annotations
 
 import csv
 import io
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# HAProxy ends a session when a command takes longer than its own `stats timeout`; this is for a process that hangs.
+# Where the master listens, as the unit of the role haproxy starts it.
+MASTER_SOCKET = "/run/haproxy-master.sock"
+# For a process that hangs, and for a master that reloads: it does not listen until the new configuration is read.
 ANSWER_TIMEOUT_SECONDS = 10
+RETRY_SECONDS = 0.1
 
 
 class HaproxyError(Exception):
@@ -17,7 +21,7 @@ class HaproxyError(Exception):
 
 
 class NotRunningError(HaproxyError):
-    """Nobody listens on the stats socket."""
+    """Nobody listens on the master's socket."""
 
 
 class MapUnknownError(HaproxyError):
@@ -43,27 +47,27 @@ class Server:
 
 
 class Runtime:
-    """The stats socket of one HAProxy process, one connection a command."""
+    """The process of HAProxy that takes new connections, asked through its master.
 
-    def __init__(self, path: str) -> None:
-        """Remember the path; nothing is opened yet."""
+    The stats socket would not do: while HAProxy reloads it leads to the process that is about to be replaced.
+    """
+
+    def __init__(self, path: str = MASTER_SOCKET) -> None:
+        """Remember the master's socket; nothing is opened yet."""
         self.path = path
 
     def ask(self, command: str) -> str:
         """Send one command and return the whole answer."""
-        answer = bytearray()
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_TIMEOUT_SECONDS)
-                connection.connect(self.path)
-                connection.sendall(command.encode() + b"\n")
-                while block := connection.recv(65536):
-                    answer += block
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"no HAProxy listens on {self.path}") from error
-        except OSError as error:
-            raise HaproxyError(f"HAProxy did not answer {command!r} on {self.path}: {error}") from error
-        return answer.decode()
+        # `@1` is the master's name for that process.
+        return ask_master(self.path, f"@1 {command}")
+
+    def older(self) -> list[int]:
+        """Return the process numbers of those that a reload has left with open connections.
+
+        On each idle connection such a process answers one more request. It decides by its own copy of the map and by
+        what it knew of the servers: it reads no file and checks no server any more.
+        """
+        return parse_older(ask_master(self.path, "show proc"))
 
     def read_map(self, path: str) -> dict[str, str]:
         """Return the running map: what requests are decided by at this moment."""
@@ -93,6 +97,47 @@ class Runtime:
     def servers(self) -> list[Server]:
         """Return every server of every backend."""
         return parse_servers(self.ask("show stat -1 4 -1"))
+
+
+def ask_master(path: str, command: str) -> str:
+    """Send one command to the master and return the whole answer, over a connection of its own.
+
+    A command that a reload has cut off is sent again.
+    """
+    end = time.monotonic() + ANSWER_TIMEOUT_SECONDS
+    while True:
+        answer = bytearray()
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+                connection.connect(path)
+                connection.sendall(command.encode() + b"\n")
+                # The master waits for more commands until it hears that there are none.
+                connection.shutdown(socket.SHUT_WR)
+                while block := connection.recv(65536):
+                    answer += block
+        except FileNotFoundError as error:
+            raise NotRunningError(f"no HAProxy listens on {path}") from error
+        except ConnectionError as error:
+            if time.monotonic() > end:
+                raise NotRunningError(f"no HAProxy listens on {path}") from error
+        except OSError as error:
+            raise HaproxyError(f"HAProxy did not answer {command!r} on {path}: {error}") from error
+        # Each answer ends with an empty line, so that nothing at all is no answer.
+        if answer:
+            return answer.decode()
+        if time.monotonic() > end:
+            raise HaproxyError(f"HAProxy did not answer {command!r} on {path}")
+        time.sleep(RETRY_SECONDS)
+
+
+def parse_older(table: str) -> list[int]:
+    """Read the numbers of the older processes out of the master's `show proc`."""
+    if "# workers" not in table:
+        raise HaproxyError(f"'show proc' did not answer a table but {table[:80]!r}")
+    _, _, rest = table.partition("# old workers\n")
+    section, _, _ = rest.partition("#")
+    return [int(line.split()[0]) for line in section.splitlines() if line.strip()]
 
 
 def parse_servers(table: str) -> list[Server]:
@@ -145,8 +190,11 @@ def bad_entries(entries: Mapping[str, str]) -> list[str]:
     ]
 
 
-def unmet(servers: list[Server], backends: list[str], until: str) -> str:
-    """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does."""
+def unmet(servers: list[Server], backends: list[str], until: str, older: Sequence[int] = ()) -> str:
+    """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does.
+
+    Nothing is drained while there are older processes: they send requests wherever they did before the reload.
+    """
     problems = []
     for backend in backends:
         members = [server for server in servers if server.backend == backend]
@@ -157,4 +205,6 @@ def unmet(servers: list[Server], backends: list[str], until: str) -> str:
                 problems.append(f"{backend}/{server.name} is {server.status} ({server.check} {server.last_check})")
             if until == "drained" and (requests := server.open_requests + server.queued_requests):
                 problems.append(f"{backend}/{server.name} still has {requests} open or queued requests")
+    if backends and until == "drained" and older:
+        problems.append(f"{len(older)} older HAProxy process(es) still see connections out that a reload has left")
     return "; ".join(problems)

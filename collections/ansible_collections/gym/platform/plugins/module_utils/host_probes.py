@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.docker_engine import Engine
-from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import Runtime
+from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import MASTER_SOCKET, Runtime
 
 Observation = dict[str, Any]
 TIMEOUT_SECONDS = 5
@@ -127,7 +127,7 @@ def judge_traffic(shares: Mapping[str, str], servers: Sequence[Any]) -> list[Obs
 
 def traffic(options: Mapping[str, Any]) -> list[Observation]:
     """Ask HAProxy where the requests go."""
-    runtime = Runtime(options.get("socket", "/run/haproxy/admin.sock"))
+    runtime = Runtime(options.get("socket", MASTER_SOCKET))
     return judge_traffic(runtime.read_map(options["map"]), runtime.servers())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import itertools
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -299,8 +299,8 @@ def plan_absence(current: Current, desired: Desired) -> list[Step]:
 def ways(networks: Sequence[Place], ends: Sequence[str] | None = None) -> list[Rule]:
     """Return the rules that let networks reach each other; with `ends`, those that begin or end at one of them.
 
-    The engine keeps its networks apart, except for what its chain DOCKER-USER accepts first, and gives what leaves one the
-    address of this machine, which the firewalls of hosts would not know.
+    The engine keeps its networks apart, except for what its chain DOCKER-USER accepts first, and gives what leaves one
+    the address of this machine, which the firewalls of hosts would not know.
     """
     rules = []
     for source, target in itertools.permutations(networks, 2):
@@ -313,15 +313,16 @@ def ways(networks: Sequence[Place], ends: Sequence[str] | None = None) -> list[R
 
 def _missing_rules(current: Current, networks: Sequence[Place]) -> list[Rule]:
     """Return the rules that are not there, or stand where what is before them decides."""
-    return [
-        rule
-        for rule in ways(networks)
-        if rule not in itertools.takewhile(lambda known: not _decides(known, rule), current.rules)
-    ]
+    return [rule for rule in ways(networks) if rule not in _before_decision(rule, current.rules)]
+
+
+def _before_decision(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules up to the one that leaves nothing to a rule behind it."""
+    return list(itertools.takewhile(lambda known: not _decides(known, rule), rules))
 
 
 def _decides(known: Rule, rule: Rule) -> bool:
-    """Tell whether a rule leaves nothing to another one that stands behind it: all returns, or its source masquerades."""
+    """Tell whether a rule leaves nothing to another one behind it: all returns, or its source masquerades."""
     if (known.table, known.chain) != (rule.table, rule.chain):
         return False
     return known.words == ("-j", "RETURN") or (known.words[-1] == "MASQUERADE" and known.words[:2] == rule.words[:2])

@@ -6,7 +6,7 @@ It asks modules of this collection to do things on the machines, by a function t
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,9 +116,8 @@ class DockerDriver:
 
     def start(self, colour: str, release: Release) -> None:
         """Start the containers on all machines at once, and wait until the front door finds them ready."""
-        wanted, there = self._wanted(colour, release), self._look()
-        surplus = {host: names(of(colour, items)) - names(wanted[host]) for host, items in there.items()}
-        self._ask([self._containers(host, present=wanted[host], absent=sorted(surplus[host])) for host in there])
+        wanted = self._wanted(colour, release)
+        self._ask([self._containers(host, present=wanted[host], colours=[colour]) for host in wanted])
         self._ask(self._servers(colour, "up", self._target.ready_timeout_seconds))
 
     def shift(self, share: int) -> None:
@@ -128,16 +127,12 @@ class DockerDriver:
 
     def stop(self, colour: str, stays: Release | None) -> None:
         """Drain the colour's open requests, stop its containers, and renew the jobs."""
-        # Asked anew: what failed to start told nothing of itself, and has to go as well.
-        there = self._look()
-        absent = {host: names(of(colour, items)) for host, items in there.items()}
-        if any(absent.values()):
-            # What outlives the drain gets the stop timeout on top: a service finishes its requests on SIGTERM.
-            self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds))
-        jobs = self._wanted("", stays) if stays else {host: [] for host in there}
-        if stays:
-            absent = {host: absent[host] | (names(of("", items)) - names(jobs[host])) for host, items in there.items()}
-        self._ask([self._containers(host, present=jobs[host], absent=sorted(absent[host])) for host in there])
+        # What outlives the drain gets the stop timeout on top: a service finishes its requests on SIGTERM.
+        self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds))
+        # Without a release that stays, jobs stay as they are.
+        jobs = self._wanted("", stays) if stays else {host: [] for host in self._target.hosts}
+        gone = [colour, ""] if stays else [colour]
+        self._ask([self._containers(host, present=jobs[host], colours=gone) for host in jobs])
 
     def address(self, colour: str) -> Preview:
         """Return the preview address of the front doors."""
@@ -173,12 +168,6 @@ class DockerDriver:
         if problems := [text for text in seen if text]:
             raise DriverError("; ".join(problems))
         return answers
-
-    def _look(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the containers of all machines."""
-        hosts = list(self._target.hosts)
-        answers = self._ask([self._containers(host) for host in hosts])
-        return {host: answer["containers"] for host, answer in zip(hosts, answers, strict=True)}
 
     def _servers(self, colour: str, until: str, seconds: int) -> list[Call]:
         """Return the calls that wait on every front door until the colour's servers are up or drained."""
@@ -273,11 +262,6 @@ def connect(options: Mapping[str, Any], call: Caller) -> tuple[DockerDriver, Doc
 def of(colour: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the containers of a colour."""
     return [item for item in items if item["colour"] == colour]
-
-
-def names(items: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the names of containers."""
-    return {item["name"] for item in items}
 
 
 def problem(call: Call, answer: Mapping[str, Any]) -> str:

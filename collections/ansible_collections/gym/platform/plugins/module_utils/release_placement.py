@@ -152,6 +152,7 @@ def instance(service: Record, place: Place, colour: str, wish: Wish, address: st
         "cpu": float(service["cpu"]),
         "memory_mb": int(service["memory_mb"]),
         "health": [part.format(**words) for part in wish.health_command] if inner_port else [],
+        "health_path": words["path"],
         "extra_hosts": list(wish.extra_hosts),
         "mounts": list(wish.mounts),
         "volumes": dict(wish.volumes),
@@ -219,11 +220,12 @@ class ContainerPlan:
     finish: list[str]
 
 
-def plan_containers(observed: Sequence[Record], present: Sequence[Record], absent: Sequence[str]) -> ContainerPlan:
-    """Compare a host's containers with those that shall be there and those that shall not."""
+def plan_containers(observed: Sequence[Record], present: Sequence[Record], colours: Sequence[str]) -> ContainerPlan:
+    """Compare a host's containers with those that shall be there; of `colours` there shall be no others."""
     current = {item["name"]: item for item in observed}
+    wanted = {record["name"] for record in present}
     create = [dict(record) for record in present if not is_there(record, current.get(record["name"]))]
     replace = [record["name"] for record in create if record["name"] in current]
-    remove = [name for name in absent if name in current]
+    remove = [name for name, item in current.items() if item["colour"] in colours and name not in wanted]
     finish = [name for name in (*replace, *remove) if current[name]["kind"] == "job" and current[name]["running"]]
     return ContainerPlan(create, replace, remove, finish)

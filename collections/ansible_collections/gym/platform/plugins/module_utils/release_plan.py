@@ -63,12 +63,19 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class Pending:
-    """A release that began and has not ended. `live` is the colour that served before, empty where none did."""
+    """A release that began and has not ended, with what the ledger shall say of it.
+
+    `live` is the colour that served before, empty where none did, and `previous` what served there. `kind` is release
+    or rollback. `contracted` tells whether the database has lost, or may have lost, what `previous` needs.
+    """
 
     release: Release
     target: str
     live: str
     stage: Stage
+    previous: Release | None = None
+    kind: str = "release"
+    contracted: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,8 @@ class Plan:
     old: Release | None = None
     # Nothing new is released, so the ledger gets no entry.
     repair: bool = False
+    # It ends what an earlier run committed, and cannot be taken back.
+    committed: bool = False
 
     @property
     def empty(self) -> bool:
@@ -217,7 +226,8 @@ def _release(observed: Observation, desired: Desired, target: str, live: str, ol
 
 def _finish(pending: Pending, desired: Desired) -> Plan:
     steps = (Step(Action.SHIFT, pending.target, 100), *_end(desired, pending.target))
-    return Plan(steps, pending.target, pending.live, (), None)
+    # What served before may have gone already: only what was kept tells of it.
+    return Plan(steps, pending.target, pending.live, (), pending.previous, committed=True)
 
 
 def _end(desired: Desired, target: str) -> list[Step]:

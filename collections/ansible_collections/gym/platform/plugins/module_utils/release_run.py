@@ -26,7 +26,13 @@ from ansible_collections.gym.platform.plugins.module_utils.release_plan import (
     way_back,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeError, SmokeTest, smoke
-from ansible_collections.gym.platform.plugins.module_utils.release_store import Entry, Held, Lock, StoreError
+from ansible_collections.gym.platform.plugins.module_utils.release_store import (
+    Document,
+    Entry,
+    Held,
+    Lock,
+    StoreError,
+)
 
 
 class Result(Enum):
@@ -160,6 +166,9 @@ class Run:
         self._clock = time.monotonic
         self._begun = self._clock()
         self._story: Story
+        # Whether there may be something to contract; a command that expands can say that there is not.
+        self._contracts = True
+        self._kind = ""
 
     # --- what is asked for ---
 
@@ -192,15 +201,17 @@ class Run:
     def rollback(self, *, confirmed: bool = False, only_plan: bool = False) -> Story:
         """Go back to what was live before, or give an unfinished release up. Raises DriverError and StoreError."""
         document = self._held.read()
-        if (pending := document.pending) and pending.stage is not Stage.COMMITTED and pending.live:
+        if (pending := document.pending) and pending.kind == "rollback":
+            return self._roll_back(pending.release, only_plan=only_plan)
+        if pending and pending.stage is not Stage.COMMITTED and pending.live:
             self._begin("rollback", pending.release)
             old = self._driver.observe(None).colours[pending.live].release
             self._story.plan = Plan((), pending.target, pending.live, way_back(pending.live, pending.target), old)
             return self._give_up_pending(pending, only_plan=only_plan)
-        if document.pending:
+        if pending:
             raise StoreError(
-                f"version {document.pending.release.version} is live, but its release was interrupted near its end:"
-                f" finish it first (playbooks/deploy.yml -e release_version={document.pending.release.version})"
+                f"version {pending.release.version} is live, but its release was interrupted near its end:"
+                f" finish it first (playbooks/deploy.yml -e release_version={pending.release.version})"
             )
         live = live_release(self._driver.observe(None))
         entry = release_store.before(document, live)
@@ -216,15 +227,19 @@ class Run:
                 f" {entry.release.version} has contracted its schema. Release a version that can, or say that you mean"
                 " it: -e rollback_confirm=true"
             )
-        wanted = self._driver.resolve(entry.previous.version, entry.previous.digest)
-        self._begin("rollback", wanted)
-        desired = Desired(wanted, (100,), expands=False, contracts=False, publishes=False, judged=False)
-        return self._carry_out(desired, self._plan(desired, document.pending), only_plan=only_plan, undone=entry)
+        return self._roll_back(entry.previous, only_plan=only_plan)
 
     # --- how it is done ---
 
+    def _roll_back(self, previous: Release, *, only_plan: bool) -> Story:
+        wanted = self._driver.resolve(previous.version, previous.digest)
+        self._begin("rollback", wanted)
+        desired = Desired(wanted, (100,), expands=False, contracts=False, publishes=False, judged=False)
+        return self._carry_out(desired, self._plan(desired, self._held.read().pending), only_plan=only_plan)
+
     def _begin(self, kind: str, wanted: Release) -> None:
         self._begun = self._clock()
+        self._kind = kind
         self._story = Story(kind, self._mine.holder, release_store.stamp(self._now()), wanted)
 
     def _end(self, result: Result, sentence: str) -> Story:
@@ -233,46 +248,58 @@ class Run:
         return self._story
 
     def _plan(self, desired: Desired, pending: Pending | None) -> Plan:
-        self._story.plan = plan(Current(self._driver.observe(desired.release), pending), desired)
-        return self._story.plan
+        story = self._story
+        # What is taken up ends as what it began as, whoever takes it up.
+        taken_up = pending if pending and pending.release == desired.release else None
+        story.kind = taken_up.kind if taken_up else self._kind
+        story.contracted = bool(taken_up and taken_up.contracted)
+        story.plan = plan(Current(self._driver.observe(desired.release), pending), desired)
+        return story.plan
 
-    def _carry_out(
-        self, desired: Desired, found: Plan, *, only_plan: bool, unvoid: bool = False, undone: Entry | None = None
-    ) -> Story:
+    def _carry_out(self, desired: Desired, found: Plan, *, only_plan: bool, unvoid: bool = False) -> Story:
         if only_plan:
             return self._end(Result.UNCHANGED, "Planned: " + ", ".join(map(str, (*found.back, *found.steps))))
-        self._held.take(self._alive)
+
+        def begun(document: Document) -> Document:
+            document = release_store.unvoid(document, desired.release) if unvoid else document
+            return self._pended(document, desired.release, found, first_stage(found)) if begins(found) else document
+
+        unchanged = self._held.take(self._alive, begun)
         try:
-            # What was seen before the lock was ours may be old.
-            found = self._plan(desired, self._held.read().pending)
-            if unvoid:
-                self._held.update(lambda document: release_store.unvoid(document, desired.release))
-            return self._steps(desired.release, found, undone)
+            if not unchanged:
+                # Somebody has released meanwhile, so what was seen may be old.
+                found = self._plan(desired, self._held.read().pending)
+                self._held.update(begun)
+            return self._steps(desired.release, found)
         finally:
             self._held.free()
 
-    def _steps(self, wanted: Release, found: Plan, undone: Entry | None) -> Story:
-        reached = Stage.TRIAL
+    def _steps(self, wanted: Release, found: Plan) -> Story:
+        reached = first_stage(found)
         exposed = False
         try:
             for step in found.back:
                 self._take(step, None, found)
             if found.back:
                 self._held.update(release_store.forget)
-            if found.steps and not found.repair:
-                self._pend(wanted, found, Stage.TRIAL)
+                if found.steps:
+                    self._pend(wanted, found, reached)
             for step in found.steps:
                 if step.action in (Action.CONTRACT, Action.RETIRE) and not found.repair and reached is Stage.TRIAL:
-                    self._pend(wanted, found, Stage.COMMITTED)
                     reached = Stage.COMMITTED
+                    # A contract that is cut off may have changed something; one that ends says whether it did.
+                    contracting = step.action is Action.CONTRACT and self._contracts
+                    self._pend(wanted, found, reached, contracting=contracting)
                 if step.action is Action.RECORD:
-                    self._record(Result.LIVE, "", undone)
+                    self._record(Result.LIVE, "")
                     continue
                 exposed |= step.action is Action.SHIFT and step.colour == found.target and bool(found.live)
                 self._take(step, wanted, found)
+                if step.action is Action.CONTRACT and self._contracts:
+                    self._pend(wanted, found, reached)
         except HoldError as hold:
             self._pend(wanted, found, Stage.HELD)
-            self._record(Result.HELD, str(hold), None)
+            self._record(Result.HELD, str(hold))
             return self._end(
                 Result.HELD,
                 f"Version {wanted.version} is held at its share of the requests, and both colours keep running: {hold}."
@@ -307,7 +334,7 @@ class Run:
                 f"Version {wanted.version} has to be taken back ({reason}), and that failed: {error}. The next run of"
                 " playbooks/deploy.yml or playbooks/rollback.yml takes it back first.",
             )
-        self._record(result, reason, None)
+        self._record(result, reason)
         verb = "was rolled back" if exposed else "did not go live"
         return self._end(result, f"Version {wanted.version} {verb}. {serves} {reason}")
 
@@ -318,18 +345,24 @@ class Run:
         try:
             for step in way_back(pending.live, pending.target):
                 self._take(step, None, self._story.plan)
-            self._record(Result.ROLLED_BACK, "given up by hand", None)
+            self._record(Result.ROLLED_BACK, "given up by hand")
         finally:
             self._held.free()
         return self._end(
             Result.LIVE, f"Version {pending.release.version} was given up; the {pending.live} colour serves."
         )
 
-    def _pend(self, wanted: Release, found: Plan, stage: Stage) -> None:
-        pending = Pending(wanted, found.target, found.live, stage)
-        self._held.update(lambda document: replace(document, pending=pending))
+    def _pend(self, wanted: Release, found: Plan, stage: Stage, *, contracting: bool = False) -> None:
+        self._held.update(lambda document: self._pended(document, wanted, found, stage, contracting=contracting))
 
-    def _record(self, result: Result, reason: str, undone: Entry | None) -> None:
+    def _pended(
+        self, document: Document, wanted: Release, found: Plan, stage: Stage, *, contracting: bool = False
+    ) -> Document:
+        contracted = contracting or self._story.contracted
+        pending = Pending(wanted, found.target, found.live, stage, found.old, self._story.kind, contracted)
+        return replace(document, pending=pending)
+
+    def _record(self, result: Result, reason: str) -> None:
         story = self._story
         entry = Entry(
             time=story.begun,
@@ -342,10 +375,10 @@ class Run:
             previous=story.plan.old,
             contracted=story.contracted,
         )
-        if undone is None:
-            self._held.update(lambda document: release_store.finish(document, entry))
-        else:
-            self._held.update(lambda document: release_store.undo(document, entry, undone))
+        undoes = story.kind == "rollback" and result is Result.LIVE
+        write = release_store.undo if undoes else release_store.finish
+        # The last thing that is known of a run, so its lock goes with it.
+        self._held.free(lambda document: write(document, entry))
 
     def _take(self, step: Step, wanted: Release | None, found: Plan) -> None:
         """Take one step and tell of it. A step without a wanted release is one of the way back."""
@@ -384,16 +417,20 @@ class Run:
         driver, procedure = self._driver, self._procedure
         match step.action:
             case Action.EXPAND:
-                return driver.run("migrate", procedure.expand, wanted)
+                said = driver.run("migrate", procedure.expand, wanted)
+                self._contracts = last_word(said).get("contract_pending") != []
+                return said
             case Action.ASSETS:
                 return driver.run("assets", procedure.assets, wanted)
             case Action.START:
                 driver.start(step.colour, wanted)
             case Action.SMOKE:
                 return smoke(driver.address(step.colour), procedure.smoke, wanted.version)
+            case Action.CONTRACT if not self._contracts:
+                return "there is nothing to contract"
             case Action.CONTRACT:
                 said = driver.run("migrate", procedure.contract, wanted)
-                self._story.contracted = changed(said)
+                self._story.contracted |= changed(said)
                 return said
         return ""
 
@@ -409,10 +446,25 @@ class Run:
         return judgement.reason
 
 
-def changed(said: str) -> bool:
-    """Tell whether a command says that it changed something: the last line of its output is a JSON object."""
+def begins(found: Plan) -> bool:
+    """Tell whether a plan begins with a release, and not with taking another one back or with a repair."""
+    return bool(found.steps) and not (found.back or found.repair)
+
+
+def first_stage(found: Plan) -> Stage:
+    """Return how far a plan's release has come before its first step."""
+    return Stage.COMMITTED if found.committed else Stage.TRIAL
+
+
+def last_word(said: str) -> Mapping[str, Any]:
+    """Return what a command tells of itself: the last line of its output is a JSON object. Nothing where it is not."""
     try:
-        return bool(json.loads(said.splitlines()[-1])["changed"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        # A command that does not say so may have.
-        return True
+        found = json.loads(said.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def changed(said: str) -> bool:
+    """Tell whether a command changed something; one that does not say so may have."""
+    return bool(last_word(said).get("changed", True))

@@ -84,17 +84,23 @@ def _release(plain: dict[str, str] | None) -> Release | None:
     return Release(**plain) if plain else None
 
 
+def _pending(plain: dict[str, Any] | None) -> Pending | None:
+    if not plain:
+        return None
+    # An earlier version of this kept no `previous`.
+    parts = {"release": Release(**plain["release"]), "previous": _release(plain.get("previous"))}
+    return Pending(**{**plain, **parts, "stage": Stage(plain["stage"])})
+
+
 def parse(text: str) -> Document:
     """Read a document. Raises StoreError for one that this version did not write."""
     if not text.strip():
         return Document()
     try:
         plain: dict[str, Any] = json.loads(text)
-        pending = plain["pending"]
         return Document(
             lock=Lock(**plain["lock"]) if plain["lock"] else None,
-            pending=pending
-            and Pending(Release(**pending["release"]), pending["target"], pending["live"], Stage(pending["stage"])),
+            pending=_pending(plain["pending"]),
             entries=tuple(
                 Entry(**{**entry, "release": Release(**entry["release"]), "previous": _release(entry["previous"])})
                 for entry in plain["entries"]
@@ -161,8 +167,12 @@ def ledger(document: Document) -> list[str]:
     return lines
 
 
-def undo(document: Document, entry: Entry, undone: Entry) -> Document:
+def undo(document: Document, entry: Entry) -> Document:
     """Write a rollback into the ledger: what it undid is void, and before it is what was before that."""
+    undone = before(document, entry.previous)
+    if undone is None:
+        # The document is younger than what was undone.
+        return finish(document, entry)
     older = before(replace(document, entries=document.entries[: document.entries.index(undone)]), entry.release)
     void = {**document.void, void_key(undone.release, undone.previous): entry.time}
     return finish(replace(document, void=void), replace(entry, previous=older.previous if older else None))
@@ -210,9 +220,20 @@ class Held:
         self._text, self._mark = self._store.read()
         return parse(self._text)
 
-    def take(self, alive: Callable[[Lock], bool | None]) -> None:
-        """Take the lock. Raises StoreError where somebody has it."""
-        self._change(lambda document: acquire(document, self._fresh(), self._now(), alive))
+    def take(
+        self, alive: Callable[[Lock], bool | None], change: Callable[[Document], Document] = lambda document: document
+    ) -> bool:
+        """Take the lock, and change the document with it if it is still what was read last; tell whether it was.
+
+        Where it was, nobody has released since then. Raises StoreError where somebody has the lock.
+        """
+        read = self._mark
+
+        def mine(document: Document) -> Document:
+            locked = acquire(document, self._fresh(), self._now(), alive)
+            return change(locked) if self._mark == read else locked
+
+        return self._change(mine) == read
 
     def update(self, change: Callable[[Document], Document]) -> None:
         """Change the document and renew the lock. Raises StoreError where the lock was lost."""
@@ -228,14 +249,16 @@ class Held:
         if self._renewed is None or self._now() - self._renewed > self._lease / 3:
             self.update(lambda document: document)
 
-    def free(self) -> None:
-        """Give the lock back."""
+    def free(self, change: Callable[[Document], Document] = lambda document: document) -> None:
+        """Give the lock back with a last change. A lock that was given back already is fine."""
 
         def unlocked(document: Document) -> Document:
             self._must_own(document)
-            return replace(document, lock=None)
+            return replace(change(document), lock=None)
 
-        self._change(unlocked)
+        if self._renewed:
+            self._change(unlocked)
+            self._renewed = None
 
     def _fresh(self) -> Lock:
         self._renewed = self._now()
@@ -249,14 +272,15 @@ class Held:
                 " Nothing more is done here"
             )
 
-    def _change(self, change: Callable[[Document], Document]) -> None:
+    def _change(self, change: Callable[[Document], Document]) -> str:
+        """Change the document, and return the mark of the version that was changed."""
         # The version that was read last is mostly still the newest: no need to read it again.
         for _ in range(ATTEMPTS):
-            text = change(parse(self._text)).text()
-            mark = self._store.write(text, self._mark)
+            text, changed = change(parse(self._text)).text(), self._mark
+            mark = self._store.write(text, changed)
             if mark is not None:
                 self._text, self._mark = text, mark
-                return
+                return changed
             self.read()
         raise StoreError(
             f"others were faster with {ATTEMPTS} changes of what the target keeps about its releases; repeat"

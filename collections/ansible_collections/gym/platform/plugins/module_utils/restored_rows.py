@@ -246,10 +246,9 @@ def _named(tables: Mapping[str, Table], name: str) -> Table:
             f"restore_table is '{name}', and there are {', '.join(sorted(table.full_name for table in found))}:"
             " write it with the schema."
         )
-    near = difflib.get_close_matches(
-        name, [word for table in tables.values() for word in (table.name, table.full_name)]
-    )
-    known = ", ".join(near[:NEAREST]) or ", ".join(sorted(tables)) or "none"
+    words = {word: table.full_name for table in tables.values() for word in (table.full_name, table.name)}
+    near = sorted({words[word] for word in difflib.get_close_matches(name, words, NEAREST)})
+    known = ", ".join(near or sorted(tables)) or "none"
     raise RefusedError(f"restore_table is '{name}', and the backup has no such table; there is {known}.")
 
 

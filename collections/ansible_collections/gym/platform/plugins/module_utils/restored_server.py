@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,7 @@ class PgBackRest:
         """Return the time."""
         return datetime.datetime.now(datetime.UTC)
 
-    def restore(self, plan: Plan, directory: Path) -> None:
+    def restore(self, plan: Plan, directory: Path, archives: bool) -> None:
         """Restore the files. What is right already is left alone. Raises RecoveryError."""
         # On the repository's machine the configuration says on which host the live database is; this one is here.
         here = ["--reset-pg1-host", f"--pg1-path={directory}", f"--repo={plan.repository}"]
@@ -162,6 +164,7 @@ class PgBackRest:
                 "--delta",
                 # A standby does not promote itself: not at a hole in the archive, and not at its end.
                 "--type=standby",
+                f"--archive-mode={'preserve' if archives else 'off'}",
                 *(f"--recovery-option={name}={value}" for name, value in recovery.items()),
                 "restore",
             )
@@ -180,13 +183,23 @@ class RestoredServer:
         """Take the module's options."""
         self.directory = Path(options["directory"])
         self._options, self._host = options, host
-        self._in_place = options["place"] == IN_PLACE
+        self.in_place = options["place"] == IN_PLACE
         self._work = Path(options["work_directory"])
         self._unit = f"database-restore@{options['name']}.service"
         self._kept = self.directory.with_name(self.directory.name + KEPT)
 
     def _file(self, suffix: str) -> Path:
         return self._work / f"{self._options['name']}.{suffix}"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other run works on this instance: that of a controller that was killed goes on for a while."""
+        if not self._work.is_dir():
+            yield
+            return
+        with (self._work / f".{self._options['name']}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def record(self) -> dict[str, Any]:
         """Return what an earlier run has written down; nothing where there is none."""
@@ -202,7 +215,7 @@ class RestoredServer:
         existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
         usage = os.statvfs(existing)
         # What an interrupted run has restored is not the old database.
-        keep_old = self._in_place and self._options["keep_old"] and not self._kept.exists()
+        keep_old = self.in_place and self._options["keep_old"] and not self._kept.exists()
         return Disk(usage.f_bavail * usage.f_frsize, _size(self.directory), keep_old)
 
     def make_way(self, record: Mapping[str, Any]) -> None:
@@ -217,7 +230,7 @@ class RestoredServer:
         shutil.chown(self._work, OWNER, OWNER)
         self._file("spool").mkdir(mode=0o700, exist_ok=True)
         shutil.chown(self._file("spool"), OWNER, OWNER)
-        if self._in_place and self._options["keep_old"] and self.directory.exists() and not self._kept.exists():
+        if self.in_place and self._options["keep_old"] and self.directory.exists() and not self._kept.exists():
             self.directory.rename(self._kept)
         self.keep({**record, "recovered": False})
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -228,11 +241,11 @@ class RestoredServer:
         try:
             progress = self._wait(plan)
             recovered = self._promote(plan, progress)
-        except RecoveryError as error:
+        except (RecoveryError, psycopg2.Error) as error:
             self._host.systemctl("stop", self._unit)
             way_back = WAY_BACK if self._kept.exists() else ""
-            raise RecoveryError(f"{error}{way_back}") from error
-        if self._in_place:
+            raise RecoveryError(f"{' '.join(str(error).split())}{way_back}") from error
+        if self.in_place:
             self._host.systemctl("stop", self._unit)
         return recovered
 
@@ -245,7 +258,7 @@ class RestoredServer:
             **self._options["settings"],
             **LOG_SETTINGS,
             **like_the_primary(control),
-            **ARCHIVING[self._in_place],
+            **ARCHIVING[self.in_place],
             "data_directory": self.directory,
             "wal_retrieve_retry_interval": "500ms",
         }
@@ -320,7 +333,7 @@ class RestoredServer:
 
     def serve_again(self, check: bool) -> bool:
         """Start what was restored beside and does not run, after a reboot; return whether it did not."""
-        if self._in_place or self._host.systemctl("is-active", self._unit) == "active":
+        if self.in_place or self._host.systemctl("is-active", self._unit) == "active":
             return False
         if not check:
             self._host.systemctl("reset-failed", self._unit)
@@ -329,7 +342,7 @@ class RestoredServer:
 
     def leave(self, state: str, check: bool) -> dict[str, Any]:
         """Remove what was restored, or what was kept of the old database. Raises RefusedError."""
-        if self._in_place:
+        if self.in_place:
             return self._put_back(check) if state == "absent" else self._forget_old(check)
         if state != "absent":
             raise RefusedError(f"state is '{state}', which belongs to place={IN_PLACE}; beside there is 'absent'.")

@@ -11,7 +11,7 @@ version_added: "0.1.0"
 author: The platform's engineers (@gym)
 description:
   - Everything that a release does with the containers of a host, in one call. Without options it only observes.
-  - The order is fixed. O(run) comes first, then O(present), and O(absent) last.
+  - The order is fixed. O(run) comes first, then O(present), and what O(colours) leaves over goes last.
   - Containers have a read-only root, no capabilities, no new privileges, and limits of memory, CPU and processes.
     An image that runs as root is refused.
 options:
@@ -25,12 +25,14 @@ options:
     elements: dict
     default: []
   present:
-    description: Containers that shall run and be healthy; those of a job only have to exist.
+    description: Containers that shall run and answer, for some time; those of a job only have to exist.
     type: list
     elements: dict
     default: []
-  absent:
-    description: Names of containers that are stopped, with time to finish, and removed.
+  colours:
+    description:
+      - Of these colours, containers that are not in O(present) are stopped, with time to finish, and removed. Jobs have
+        the empty colour.
     type: list
     elements: str
     default: []
@@ -140,9 +142,8 @@ def apply(engine: Engine, module: AnsibleModule, plan: ContainerPlan, actions: l
         actions.append(f"create {record['name']}")
         if record["kind"] != "job":
             engine.start(container)
-    engine.wait_until_healthy(
-        [record["name"] for record in module.params["present"] if record["kind"] != "job"],
-        module.params["ready_timeout"],
+    engine.wait_until_steady(
+        [record for record in module.params["present"] if record["kind"] != "job"], module.params["ready_timeout"]
     )
     stop_all(engine, plan.remove, module.params["stop_timeout"])
     actions += [f"remove {name}" for name in plan.remove]
@@ -157,7 +158,7 @@ def main() -> None:
             "resolve": {"type": "str", "default": ""},
             "run": records,
             "present": records,
-            "absent": {"type": "list", "elements": "str", "default": []},
+            "colours": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "registry_username": {"type": "str", "default": ""},
             "registry_password": {"type": "str", "default": "", "no_log": True},
@@ -176,7 +177,7 @@ def main() -> None:
         if module.params["resolve"]:
             credentials = Credentials(module.params["registry_username"], module.params["registry_password"])
             digest = engine.resolve(module.params["resolve"], credentials)
-        plan = plan_containers(before, module.params["present"], module.params["absent"])
+        plan = plan_containers(before, module.params["present"], module.params["colours"])
         changed = bool(module.params["run"] or plan.create or plan.remove)
         if module.check_mode:
             actions = [f"run {record['name']}" for record in module.params["run"]]

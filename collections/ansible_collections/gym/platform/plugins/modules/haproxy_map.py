@@ -15,9 +15,9 @@ options:
     type: path
     required: true
   socket:
-    description: The stats socket, which must have the level C(admin).
+    description: The socket of HAProxy's master, which waits while it reloads.
     type: path
-    default: /run/haproxy/admin.sock
+    default: /run/haproxy-master.sock
   entries:
     description: Keys and the values that they get.
     type: dict
@@ -68,6 +68,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
+    MASTER_SOCKET,
     HaproxyError,
     MapUnknownError,
     NotRunningError,
@@ -84,7 +85,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
+            "socket": {"type": "path", "default": MASTER_SOCKET},
             "entries": {"type": "dict", "default": {}},
             "defaults": {"type": "dict", "default": {}},
         },
@@ -115,11 +116,12 @@ def main() -> None:
         # The text is compared and not the entries, so that a duplicated key goes away too.
         write_file = render_map(wanted) != text or not path.exists()
         write_runtime = running is not None and running != wanted
-        if not module.check_mode:
+        if not module.check_mode and (write_file or write_runtime):
             if write_file:
                 write_atomically(path, render_map(wanted))
-            if running is not None and write_runtime:
-                runtime.write_map(str(path), running, wanted)
+            if running is not None:
+                # Asked anew: a process that began meanwhile has read the file as it was.
+                runtime.write_map(str(path), runtime.read_map(str(path)), wanted)
     except (HaproxyError, OSError) as error:
         problem = f"The map {path} could not be brought to the wanted state: {error}"
         module.fail_json(msg=problem, problem=problem)

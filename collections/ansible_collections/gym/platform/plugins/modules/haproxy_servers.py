@@ -6,12 +6,13 @@ DOCUMENTATION = r"""
 module: haproxy_servers
 short_description: Read HAProxy's servers and wait for a condition of one backend
 description:
-  - Reads C(show stat) from the stats socket. Changes nothing.
+  - Reads C(show stat) of the process that takes new connections, through the socket of HAProxy's master. Changes
+    nothing.
 options:
   socket:
-    description: The stats socket.
+    description: The socket of HAProxy's master.
     type: path
-    default: /run/haproxy/admin.sock
+    default: /run/haproxy-master.sock
   backends:
     description: The backends that are waited for. Without any, the servers are read once.
     type: list
@@ -20,7 +21,8 @@ options:
   until:
     description:
       - V(up) waits until every server of the backends passes its health checks.
-      - V(drained) waits until no server of the backends has an open or a queued request.
+      - V(drained) waits until no server of the backends has an open or a queued request, and until the processes that
+        an earlier reload has left have ended.
     type: str
     choices: [up, drained]
     default: up
@@ -71,6 +73,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
+    MASTER_SOCKET,
     HaproxyError,
     Runtime,
     unmet,
@@ -83,7 +86,7 @@ def main() -> None:
     """Ask until the condition holds or the time is up."""
     module = AnsibleModule(
         argument_spec={
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
+            "socket": {"type": "path", "default": MASTER_SOCKET},
             "backends": {"type": "list", "elements": "str", "default": []},
             "until": {"type": "str", "choices": ["up", "drained"], "default": "up"},
             "timeout": {"type": "int", "default": 30},
@@ -95,7 +98,9 @@ def main() -> None:
     try:
         while True:
             servers = runtime.servers()
-            problem = unmet(servers, module.params["backends"], module.params["until"])
+            # Asked after the servers: a process that is replaced in between is among the older ones.
+            older = runtime.older() if module.params["until"] == "drained" else []
+            problem = unmet(servers, module.params["backends"], module.params["until"], older)
             waited = time.monotonic() - start
             if not problem or waited > module.params["timeout"]:
                 break

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: local_hosts
 short_description: Run the hosts of an environment as systemd containers on this machine
 description:
-  - Makes exactly the described hosts run, each on the private network that its address lies in, reachable over SSH with a
-    generated key.
+  - Makes exactly the described hosts run, each on the private network that its address lies in, reachable over SSH with
+    a generated key.
   - Networks reach each other by rules of this machine's packet filter, which are made and removed with them.
   - A missing host is made, a stopped one is started, one that was left half-built or is described differently is made
     anew, one that lost its network gets it back, and one that is no longer described is removed.
@@ -195,8 +195,8 @@ class PacketFilter:
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", "") or str(error)
             raise PlanError(
-                f"`{' '.join(command)}` failed, so networks of hosts cannot reach each other: {' '.join(said.split())}; "
-                "it needs root and Debian's package iptables."
+                f"`{' '.join(command)}` failed, so networks of hosts cannot reach each other; it needs root and "
+                f"Debian's package iptables. It said: {' '.join(said.split())}"
             ) from error
 
 

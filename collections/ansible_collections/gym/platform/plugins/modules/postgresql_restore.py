@@ -167,7 +167,7 @@ recovered:
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.gym.platform.plugins.module_utils.postgresql_recovery import RecoveryError
 from ansible_collections.gym.platform.plugins.module_utils.restore_plan import (
     IN_PLACE,
@@ -185,10 +185,14 @@ from ansible_collections.gym.platform.plugins.module_utils.restored_server impor
     RestoredServer,
 )
 
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None
 
-def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
+
+def restore(options: dict[str, Any], server: RestoredServer, check: bool) -> dict[str, Any]:
     """Read, refuse, restore, recover, record. Raises RefusedError and RecoveryError."""
-    server = RestoredServer(options, Host())
     request = Request(
         to=options["to"],
         place=options["place"],
@@ -216,7 +220,7 @@ def restore(options: dict[str, Any], check: bool) -> dict[str, Any]:
         return {**known, "recovered": False, "changed": True, "touched": True}
     begin = time.monotonic()
     server.make_way(known)
-    source.restore(plan, server.directory)
+    source.restore(plan, server.directory, archives=server.in_place)
     copied = time.monotonic() - begin
     recovered = server.recover(plan)
     known |= {"restore_seconds": round(copied, 2), "seconds": round(time.monotonic() - begin, 2), **told(recovered)}
@@ -266,11 +270,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    if psycopg2 is None:
+        module.fail_json(msg=missing_required_lib("psycopg2"))
+    server = RestoredServer(options, Host())
     try:
-        if options["state"] == "present":
-            result = restore(options, module.check_mode)
-        else:
-            result = RestoredServer(options, Host()).leave(options["state"], module.check_mode)
+        with server.alone():
+            if options["state"] == "present":
+                result = restore(options, server, module.check_mode)
+            else:
+                result = server.leave(options["state"], module.check_mode)
     except (RefusedError, RecoveryError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

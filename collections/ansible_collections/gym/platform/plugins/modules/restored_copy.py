@@ -8,8 +8,8 @@ module: restored_copy
 short_description: Put the newest copy of a directory or a file back, once
 version_added: "0.2.0"
 description:
-  - Restores the newest snapshot of a repository of restic into a directory, and writes down that it did. With the record
-    there, nothing is restored again, because what was written since is newer than the copy.
+  - Restores the newest snapshot of a repository of restic into a directory, and writes down that it did. With the
+    record there, nothing is restored again, because what was written since is newer than the copy.
   - What the directory has under the same names is replaced; everything else stays.
   - A run that was interrupted begins anew.
 options:

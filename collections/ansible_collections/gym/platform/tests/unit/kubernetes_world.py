@@ -74,6 +74,7 @@ class KubernetesWorld(httpx2.BaseTransport):
         self.broken: set[str] = {"broken"}
         self.lying: set[str] = {"liar"}
         self.failing: set[str] = set()
+        self.done: set[str] = set()
         self.stuck = False
         self.shifts: list[int] = []
         self.before_change: Callable[[], None] = lambda: None
@@ -130,6 +131,7 @@ class KubernetesWorld(httpx2.BaseTransport):
         (container,) = pod["spec"]["containers"]
         version, name = variables(pod)["RELEASE_VERSION"], container["name"]
         if name in ("migrate", "assets", "command"):
-            bad = " ".join([name, *container["args"][1:]]) in self.failing
-            return Fate("Completed", int(bad), "relation exists" if bad else json.dumps({"changed": True}))
+            command = " ".join([name, *container["args"][1:]])
+            bad, said = command in self.failing, json.dumps({"changed": command not in self.done})
+            return Fate("Completed", int(bad), "relation exists" if bad else said)
         return Fate("CrashLoopBackOff", 1, "no module named x") if version in self.broken else Fate()

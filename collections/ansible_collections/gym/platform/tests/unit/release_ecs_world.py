@@ -65,6 +65,7 @@ class EcsWorld:
         # Versions whose tasks start and never become healthy.
         self.hanging: set[str] = set()
         self.failing: set[str] = set()
+        self.done: set[str] = set()
         self.stuck = False
         # Whether what runs once does not come to its end.
         self.endless = False
@@ -204,7 +205,7 @@ class EcsWorld:
         stream = f"{container['name']}/{container['name']}/{task['taskArn'].rpartition('/')[2]}"
         logs = self.client("logs")
         logs.create_log_stream(logGroupName=LOGS, logStreamName=stream)
-        event = {"timestamp": 0, "message": json.dumps({"changed": True, "said": name})}
+        event = {"timestamp": 0, "message": json.dumps({"changed": name not in self.done, "said": name})}
         logs.put_log_events(logGroupName=LOGS, logStreamName=stream, logEvents=[event])
         self.end(task["taskArn"], int(name in self.failing))
 

@@ -58,6 +58,8 @@ class World(Protocol):
     lying: set[str]
     # Names of one-offs that fail: `migrate expand`, `migrate contract`.
     failing: set[str]
+    # Names of one-offs that find nothing left to do, and say so.
+    done: set[str]
     # Whether the front door refuses a new share.
     stuck: bool
     # The front door's shares of green, in the order in which they were set.
@@ -88,6 +90,7 @@ class DockerWorld:
         self.broken: set[str] = {"broken"}
         self.lying: set[str] = {"liar"}
         self.failing: set[str] = set()
+        self.done: set[str] = set()
         self.stuck = False
         self.shifts: list[int] = []
         self.before_change: Callable[[], None] = lambda: None
@@ -143,13 +146,15 @@ class DockerWorld:
         version = reference.rpartition(":")[2]
         if reference and version in self.missing:
             return {"failed": True, "problem": f"the registry does not give image {reference}"}
-        if any(options.get(key) for key in ("run", "present", "absent")):
+        if any(options.get(key) for key in ("run", "present", "colours")):
             self.before_change()
+        output = {}
         for record in options.get("run", []):
             name = " ".join([record["name"], *record["command"][1:]])
             if name in self.failing:
                 return {"failed": True, "problem": f"{name} ended with exit code 1"}
-        plan = plan_containers(list(here.values()), options.get("present", []), options.get("absent", []))
+            output[record["name"]] = json.dumps({"changed": name not in self.done})
+        plan = plan_containers(list(here.values()), options.get("present", []), options.get("colours", []))
         for record in plan.create:
             kept = ("name", "service", "kind", "colour", "version", "digest", "configuration", "release")
             bad = record["version"] in self.broken
@@ -159,7 +164,6 @@ class DockerWorld:
                 return {"failed": True, "problem": f"{record['name']} stopped with exit code 1"}
         for name in plan.remove:
             del here[name]
-        output = {record["name"]: json.dumps({"changed": True}) for record in options.get("run", [])}
         return {"containers": list(here.values()), "digest": f"sha256:{version}", "output": output}
 
     def _haproxy_map(self, host: str, options: dict[str, Any]) -> dict[str, Any]:

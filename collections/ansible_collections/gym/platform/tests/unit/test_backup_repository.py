@@ -117,9 +117,13 @@ def words(ran: Ran) -> list[str]:
             for command in ran.commands]  # fmt: skip
 
 
-def test_a_backup_has_its_kind_its_repository_and_its_name(ran: Ran) -> None:
+def test_a_backup_has_its_kind_its_repository_and_its_name(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    ran.told = info(backup(2, "a"), backup(2, "b", "diff", annotation={"name": "before-migration"}))
     assert program.main(["backup", "--repository", "2", "--kind", "differential", "--name", "before-migration"]) == 0
-    assert words(ran) == ["pgbackrest --repo=2 --type=diff --annotation=name=before-migration backup"]
+    assert words(ran)[0] == "pgbackrest --repo=2 --type=diff --annotation=name=before-migration backup"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "repository 2: differential backup b named 'before-migration', 0.0 MB of which 0.0 MB had to be stored, 10 s"
+    )
 
 
 def test_what_has_failed_is_said_in_a_sentence(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +133,7 @@ def test_what_has_failed_is_said_in_a_sentence(ran: Ran, capsys: pytest.CaptureF
 
 
 def test_a_lock_held_by_hand_is_waited_for(ran: Ran, tmp_path: Path) -> None:
-    ran.codes = [50, 0]
+    ran.codes, ran.told = [50, 0], info(backup(1, "a"))
     with (tmp_path / "gym-backup.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         run = threading.Thread(target=program.main, args=[["backup", "--repository", "1", "--kind", "full"]])
@@ -137,7 +141,7 @@ def test_a_lock_held_by_hand_is_waited_for(ran: Ran, tmp_path: Path) -> None:
         run.join(0.2)
         assert run.is_alive()
     run.join(5)
-    assert len(ran.commands) == 2
+    assert words(ran) == ["pgbackrest --repo=1 --type=full backup"] * 2 + ["pgbackrest info"]
 
 
 def test_a_lock_that_somebody_else_always_has_is_an_error(ran: Ran) -> None:
@@ -147,13 +151,14 @@ def test_a_lock_that_somebody_else_always_has_is_an_error(ran: Ran) -> None:
 
 
 def test_runs_wait_for_each_other(ran: Ran, tmp_path: Path) -> None:
+    ran.told = info(backup(1, "a"))
     with program.alone(tmp_path / "gym-run.lock"):
         run = threading.Thread(target=program.main, args=[["backup", "--repository", "1", "--kind", "full"]])
         run.start()
         run.join(0.2)
         assert not ran.commands
     run.join(5)
-    assert len(ran.commands) == 1
+    assert words(ran)[0] == "pgbackrest --repo=1 --type=full backup"
 
 
 def test_a_new_repository_is_prepared_and_gets_a_backup(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:

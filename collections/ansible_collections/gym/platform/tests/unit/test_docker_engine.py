@@ -7,22 +7,25 @@ import json
 import socketserver
 import struct
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.gym.platform.plugins.module_utils import docker_engine
 from ansible_collections.gym.platform.plugins.module_utils.docker_engine import (
     Credentials,
     Engine,
     EngineError,
     creation,
     demultiplex,
-    judge,
     observed,
+    ready,
     stop_all,
+    trouble,
 )
 
 IMAGE = "registry:5000/api@sha256:abc"
@@ -43,6 +46,7 @@ RECORD: dict[str, Any] = {
     "cpu": 0.5,
     "memory_mb": 256,
     "health": ["check"],
+    "health_path": "/healthz",
     "extra_hosts": ["database:host-gateway"],
     "mounts": ["/etc/ssl/gym/ca.pem"],
     "stop_seconds": 30,
@@ -148,11 +152,13 @@ def engine(fake: FakeEngine) -> Engine:
     return Engine(str(fake.server_address))
 
 
-RUNNING = {"Status": "running", "Running": True, "ExitCode": 0, "Restarting": False}
+BEGUN = "2026-01-01T00:00:00Z"
+RUNNING = {"Status": "running", "Running": True, "ExitCode": 0, "Restarting": False, "StartedAt": BEGUN}
 STARTING = {**RUNNING, "Health": {"Status": "starting"}}
 HEALTHY = {**RUNNING, "Health": {"Status": "healthy"}}
 UNHEALTHY = {**RUNNING, "Health": {"Status": "unhealthy", "Log": [{"Output": "first"}, {"Output": "refused\n"}]}}
-EXITED = {"Status": "exited", "Running": False, "ExitCode": 3, "Restarting": False}
+EXITED = {**RUNNING, "Status": "exited", "Running": False, "ExitCode": 3}
+BACK = {**RUNNING, "StartedAt": "2026-01-01T00:00:01Z"}
 
 
 def test_an_image_is_fetched_once_with_the_password_in_a_header(engine: Engine, fake: FakeEngine) -> None:
@@ -188,31 +194,84 @@ def test_a_container_that_runs_once_is_removed_whatever_happens(engine: Engine, 
     assert fake.calls.count("DELETE /containers/api-blue") == 4
 
 
-def test_waiting_ends_when_all_are_healthy(engine: Engine, fake: FakeEngine) -> None:
-    fake.states = [STARTING, STARTING, HEALTHY]
-    engine.wait_until_healthy(["a", "b"], 5)
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe a container soon."""
+    monkeypatch.setattr(docker_engine, "STEADY_SECONDS", 0.2)
+    monkeypatch.setattr(docker_engine, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def instance() -> Iterator[Service]:
+    """Have a service that answers as its `status` says."""
+    server = Service(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Service(HTTPServer):
+    status = 200
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Service
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status if self.path == "/healthz" else 404)
+        self.end_headers()
+
+
+def at(server: HTTPServer) -> dict[str, Any]:
+    return {**RECORD, "address": "127.0.0.1", "port": server.server_port}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_waiting_ends_when_all_have_answered_for_some_time(
+    engine: Engine, fake: FakeEngine, instance: HTTPServer
+) -> None:
+    fake.states = [STARTING]
+    begun = time.monotonic()
+    engine.wait_until_steady([at(instance), {**at(instance), "name": "other"}], 5)
+    assert time.monotonic() - begun >= docker_engine.STEADY_SECONDS
+
+
+def test_what_runs_is_ready_when_it_answers_or_its_engine_says_so(instance: Service) -> None:
+    assert ready(at(instance), STARTING)
+    assert ready({**RECORD, "port": 0, "health": []}, RUNNING), "without a health check it is enough that it runs"
+    assert not ready(at(instance), {**STARTING, "Status": "created"})
+    instance.status = 503
+    assert not ready(at(instance), STARTING)
+    assert ready(at(instance), HEALTHY)
 
 
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (EXITED, r"a stopped with exit code 3\. Its last lines:\nline one"),
+        (EXITED, r"api-blue stopped with exit code 3\. Its last lines:\nline one"),
         ({**RUNNING, "Restarting": True, "ExitCode": 1}, "stopped with exit code 1"),
+        (BACK, "stopped, and was started again"),
         (UNHEALTHY, r"fails its health check\. Its health check says: refused\."),
     ],
 )
 def test_waiting_ends_at_once_when_a_container_fails(
-    engine: Engine, fake: FakeEngine, state: dict[str, Any], sentence: str
+    engine: Engine, fake: FakeEngine, instance: HTTPServer, state: dict[str, Any], sentence: str
 ) -> None:
+    # It has answered before, and would have been believed soon.
     fake.states = [STARTING, state]
     with pytest.raises(EngineError, match=sentence):
-        engine.wait_until_healthy(["a"], 60)
+        engine.wait_until_steady([at(instance)], 60)
 
 
-def test_waiting_has_an_end(engine: Engine, fake: FakeEngine) -> None:
-    fake.states = [STARTING]
+@pytest.mark.usefixtures("hasty")
+def test_waiting_has_an_end(engine: Engine, fake: FakeEngine, instance: Service) -> None:
+    fake.states, instance.status = [STARTING], 503
     with pytest.raises(EngineError, match="is not healthy after 0 s"):
-        engine.wait_until_healthy(["a"], 0)
+        engine.wait_until_steady([at(instance)], 0)
 
 
 def test_a_refusal_is_told_in_the_words_of_the_engine(engine: Engine) -> None:
@@ -281,8 +340,9 @@ def test_what_the_engine_lists_becomes_what_the_plan_reads(status: str, state: s
 
 
 def test_a_created_container_is_neither_good_nor_bad_yet() -> None:
-    assert judge({"Status": "created", "ExitCode": 0}) == ""
-    assert judge(RUNNING) == "healthy", "without a health check it is enough that it runs"
+    created = {**RUNNING, "Status": "created"}
+    assert trouble(created, BEGUN) == ""
+    assert not ready({**RECORD, "health": []}, created)
 
 
 def test_log_blocks_are_joined_and_a_cut_one_is_no_error() -> None:

@@ -107,5 +107,7 @@ def test_a_drill_begins_when_every_gym_and_every_client_was_served() -> None:
 def test_clients_write_again_when_nothing_has_failed_for_a_while(failed_at: float, now: float, expected: bool) -> None:
     journal = [attempt(number, number / 10) for number in range(100)]
     journal.append(attempt(100, failed_at, "gone"))
+    journal.sort(key=lambda attempt: attempt.ended)
     assert good(journal, now) is expected
     assert not good([], now)
+    assert not good(journal[-20:], now), "they have only just begun"

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.gym.platform.plugins.module_utils import haproxy_runtime
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime import (
     HaproxyError,
     MapUnknownError,
@@ -19,12 +21,13 @@ from ansible_collections.gym.platform.plugins.module_utils.haproxy_runtime impor
     Runtime,
     bad_entries,
     parse_map,
+    parse_older,
     parse_servers,
     render_map,
     unmet,
     wanted_map,
 )
-from ansible_collections.gym.platform.plugins.modules import haproxy_map
+from ansible_collections.gym.platform.plugins.modules import haproxy_map, haproxy_servers
 
 TABLE = (
     "# pxname,svname,qcur,qmax,scur,status,check_status,last_chk,\n"
@@ -37,32 +40,48 @@ TABLE = (
 
 
 class FakeHaproxy:
-    """Speaks the runtime API of HAProxy 2.6 for one map, on a real socket."""
+    """Speaks the runtime API of HAProxy 2.6 and its master for one map, on a real socket."""
 
     def __init__(self, socket_path: Path, map_path: Path) -> None:
         self.entries: dict[str, str] = {}
+        # The numbers of the processes that a reload has left.
+        self.older: list[int] = []
         self.commands: list[str] = []
         self.known = True
         self.refuse = ""
-        self._map = str(map_path)
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._server.bind(str(socket_path))
-        self._server.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
+        # How many connections are closed without an answer.
+        self.deaf = 0
+        self._socket, self._map = socket_path, str(map_path)
+        self.open()
 
-    def _serve(self) -> None:
+    def open(self) -> None:
+        self._socket.unlink(missing_ok=True)
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server.bind(str(self._socket))
+        self._server.listen()
+        threading.Thread(target=self._serve, args=(self._server,), daemon=True).start()
+
+    def _serve(self, server: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._server.accept()
+                connection, _ = server.accept()
             except OSError:
                 return
             with connection:
-                command = connection.makefile().readline().strip()
+                command = connection.makefile().read().strip()
+                if self.deaf:
+                    self.deaf -= 1
+                    continue
                 self.commands.append(command)
                 connection.sendall(self._answer(command).encode())
 
     def _answer(self, command: str) -> str:
-        words = command.split()
+        if command == "show proc":
+            older = "".join(f"{number:<15} worker          1\n" for number in self.older)
+            header = f"#<PID>          <type>          <reloads>\n{'1':<15} master          1\n"
+            return f"{header}# workers\n{'99':<15} worker          0\n# old workers\n{older}# programs\n\n"
+        process, *words = command.split()
+        assert process == "@1", "the master itself knows no maps and servers"
         if words[:2] == ["show", "stat"]:
             return TABLE + "\n"
         if words[2] != self._map or not self.known:
@@ -81,6 +100,8 @@ class FakeHaproxy:
         return "\n"
 
     def close(self) -> None:
+        # A thread that waits in accept() would keep the socket open.
+        self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
 
@@ -153,13 +174,39 @@ def test_check_mode_writes_nowhere(place: Path, haproxy: FakeHaproxy, capsys: py
     answer = run(place, capsys, check=True, entries={"api": 100})
     assert answer["changed"] is True
     assert not (place / "maps").exists()
-    assert [command.split()[0] for command in haproxy.commands] == ["show"]
+    assert {command.removeprefix("@1 ").split()[0] for command in haproxy.commands} == {"show"}
 
 
 def test_without_a_process_the_file_is_kept_for_its_start(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = run(place, capsys, entries={"api": 100})
     assert answer["running"] is False
     assert file_of(place) == "api 100\n"
+
+
+def test_a_process_that_has_read_the_file_just_before_it_was_written_is_told_all_of_it(
+    place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(place, capsys, entries={"api": 50, "shop": 50})
+    haproxy.entries["api"] = "100"
+
+    def reload_meanwhile(path: Path, text: str) -> None:
+        haproxy.entries = {"api": "50", "shop": "50"}
+        write_atomically(path, text)
+
+    monkeypatch.setattr(haproxy_map, "write_atomically", reload_meanwhile)
+    run(place, capsys, entries={"api": 100, "shop": 100})
+    assert haproxy.entries == {"api": "100", "shop": "100"}
+
+
+def test_a_master_that_reloads_is_waited_for(
+    place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(place, capsys, entries={"api": 50})
+    haproxy.close()
+    threading.Timer(0.5, haproxy.open).start()
+    haproxy.deaf = 1
+    assert run(place, capsys, entries={"api": 100})["running"] is True
+    assert haproxy.entries == {"api": "100"}
 
 
 def test_a_process_that_does_not_know_the_map_may_get_defaults_but_no_switch(
@@ -220,13 +267,46 @@ def test_open_and_queued_requests_keep_a_backend_from_being_drained() -> None:
     assert unmet(parse_servers(TABLE), ["api_green"], "drained") == ""
 
 
+def test_nothing_is_drained_while_an_older_process_sees_its_connections_out(
+    place: Path, haproxy: FakeHaproxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wait(until: str) -> str:
+        arguments = {"socket": str(place / "socket"), "backends": ["api_green"], "until": until, "timeout": 0}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            basic._ANSIBLE_PROFILE = "legacy"
+            haproxy_servers.main()
+        return str(json.loads(capsys.readouterr().out)["problem"])
+
+    haproxy.older = [77, 78]
+    assert "2 older HAProxy process(es) still see connections out" in wait("drained")
+    assert "older" not in wait("up")
+    haproxy.older = []
+    assert wait("drained") == ""
+
+
+def test_older_processes_are_those_that_a_reload_has_left() -> None:
+    # As HAProxy 2.6.12 answers after a reload that failed, and after one that did not.
+    head = "#<PID>          <type>          <reloads>       <uptime>        <version>      \n"
+    master = "26000           master          1 [failed: 1]   0d00h00m07s     2.6.12-1+deb12u3\n"
+    worker = "26018           worker          1               0d00h00m07s     2.6.12-1+deb12u3\n"
+    assert parse_older(f"{head}{master}# workers\n{worker}# programs\n\n") == []
+    assert parse_older(f"{head}{master}# workers\n{worker}# old workers\n{worker}# programs\n\n") == [26018]
+    with pytest.raises(HaproxyError, match="did not answer a table"):
+        parse_older("Permission denied")
+
+
 def test_a_backend_that_does_not_exist_never_fulfils_anything() -> None:
     assert unmet(parse_servers(TABLE), ["nothing"], "drained") == "HAProxy has no backend nothing"
 
 
-def test_errors_have_their_own_kinds(place: Path, haproxy: FakeHaproxy) -> None:
+def test_errors_have_their_own_kinds(place: Path, haproxy: FakeHaproxy, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotRunningError):
         Runtime(str(place / "nothing")).ask("show info")
+    monkeypatch.setattr(haproxy_runtime, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    (dead := FakeHaproxy(place / "dead", place)).close()
+    with pytest.raises(NotRunningError):
+        Runtime(str(place / "dead")).ask("show info")
+    assert dead.commands == []
     with pytest.raises(MapUnknownError):
         Runtime(str(place / "socket")).read_map("/other.map")
     with pytest.raises(HaproxyError, match="did not answer a table"):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.release_driver import BLUE, GREEN, DriverError
+from ansible_collections.gym.platform.plugins.module_utils.release_driver import (
+    BLUE,
+    GREEN,
+    DriverError,
+    Observation,
+    Release,
+)
+from ansible_collections.gym.platform.plugins.module_utils.release_plan import Stage
 from ansible_collections.gym.platform.plugins.module_utils.release_run import (
     EXIT_STATUS,
     Judgement,
@@ -61,7 +70,7 @@ class Releasing:
         self.dead: set[int] = set()
         self.now = NOW
 
-    def run(self, judge: Judge | None = None, **changes: object) -> Run:
+    def run(self, judge: Judge | None = None, say: Callable[[str], None] = lambda _: None, **changes: object) -> Run:
         self.processes += 1
         mine = Lock(f"person {self.processes}", "here", self.processes, "1", stamp(self.now), "")
         driver, store = self.world.connect()
@@ -73,7 +82,7 @@ class Releasing:
             mine=mine,
             now=lambda: self.now,
             alive=lambda lock: None if lock.host != "here" else lock.process not in self.dead,
-            say=lambda text: None,
+            say=say,
         )
 
     def release(self, version: str, judge: Judge | None = None, *, unvoid: bool = False, **changes: object) -> Story:
@@ -82,8 +91,8 @@ class Releasing:
     def rollback(self, *, confirmed: bool = True) -> Story:
         return self.run().rollback(confirmed=confirmed)
 
-    def killed_at(self, number: int, version: str) -> bool:
-        """Release, and be killed before the change of that number; tell whether it came to that."""
+    def killed_at(self, number: int, act: Callable[[], Story]) -> bool:
+        """Do something, and be killed before the change of that number; tell whether it came to that."""
         changes = 0
 
         def count() -> None:
@@ -95,7 +104,7 @@ class Releasing:
 
         self.world.before_change = count
         try:
-            self.release(version)
+            act()
         except Killed:
             self.dead.add(self.processes)
             return True
@@ -105,6 +114,12 @@ class Releasing:
 
     def document(self) -> Document:
         return parse(self.world.connect()[1].read()[0])
+
+    def last(self) -> tuple[str, str, str, bool]:
+        """Return the last entry of the ledger: its kind, the version, the one before, whether it contracted."""
+        entry = self.document().entries[-1]
+        assert entry.outcome == "live"
+        return entry.kind, entry.release.version, entry.previous.version if entry.previous else "", entry.contracted
 
     def serves(self) -> set[str]:
         """Return the versions that get requests; that no living run has the lock and nothing else runs is asserted."""
@@ -246,7 +261,7 @@ def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_put
             continue
         other = Releasing(WORLDS_OF[type(releasing.world)]())
         other.release("1")
-        if not other.killed_at(number, "2"):
+        if not other.killed_at(number, partial(other.release, "2")):
             break
         asked = {GREEN for share in other.world.shares() if share} | {
             BLUE for share in other.world.shares() if share < 100
@@ -257,7 +272,35 @@ def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_put
         assert other.serves() == {then}, number
         assert other.document().pending is None, number
         assert other.world.job_version() == then, number
+        if then == "2":
+            assert other.last() == ("release", "2", "1", True), number
     assert number > 10
+
+
+@pytest.mark.parametrize("by_release", [True, False], ids=["by releasing it", "by rolling back again"])
+def test_a_rollback_that_is_killed_at_any_change_is_ended_as_a_rollback(releasing: Releasing, by_release: bool) -> None:
+    number = taken_up = 0
+    while True:
+        number += 1
+        # As above.
+        if releasing.world.slow and number % 2 != by_release:
+            continue
+        other = Releasing(WORLDS_OF[type(releasing.world)]())
+        for version in ("1", "2"):
+            other.release(version)
+        if not other.killed_at(number, other.rollback):
+            break
+        if other.document().pending is None:
+            # It had not begun, or was over.
+            continue
+        taken_up += 1
+        story = other.release("1") if by_release else other.rollback()
+        assert story.result is Result.LIVE, (number, story.sentence)
+        assert other.serves() == {"1"}, number
+        assert other.last()[:2] == ("rollback", "1"), number
+        with pytest.raises(StoreError, match="is void"):
+            other.release("2")
+    assert taken_up > 2
 
 
 def test_two_at_once_one_runs_and_the_other_hears_of_it(releasing: Releasing) -> None:
@@ -275,6 +318,35 @@ def test_two_at_once_one_runs_and_the_other_hears_of_it(releasing: Releasing) ->
     assert releasing.release("2", Meanwhile(releasing.world)).result is Result.LIVE
     assert "person 2 has been releasing since 2026-01-01T00:00:00Z" in heard[0]
     assert releasing.serves() == {"2"}
+
+
+def test_what_was_seen_before_somebody_else_released_is_seen_anew(
+    releasing: Releasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing.release("1")
+    world, looks = releasing.world, 0
+    driver, store = world.connect()
+    observe = driver.observe
+
+    def meanwhile(wanted: Release | None) -> Observation:
+        nonlocal looks
+        looks += 1
+        found = observe(wanted)
+        if looks == 1:
+            with monkeypatch.context() as apart:
+                apart.setattr(world, "connect", connect)
+                assert releasing.release("2").result is Result.LIVE
+        return found
+
+    connect = world.connect
+    monkeypatch.setattr(driver, "observe", meanwhile)
+    monkeypatch.setattr(world, "connect", lambda: (driver, store))
+    story = releasing.release("3")
+    assert (story.result, story.plan.old and story.plan.old.version) == (Result.LIVE, "2")
+    assert releasing.serves() == {"3"}
+    assert looks == 2
+    assert releasing.release("1").result is Result.LIVE
+    assert looks == 3, "where nobody else released, once is enough"
 
 
 def test_the_lock_of_another_machine_ends_by_its_time(releasing: Releasing) -> None:
@@ -313,8 +385,74 @@ def test_a_failed_contract_leaves_the_new_version_live_and_is_finished_by_the_ne
     with pytest.raises(StoreError, match="finish it first"):
         releasing.rollback()
     releasing.world.failing = set()
+    # What failed may have come so far that nothing is left to do.
+    releasing.world.done = {"migrate contract"}
     assert releasing.release("2").result is Result.LIVE
     assert releasing.serves() == {"2"}
+    assert releasing.last() == ("release", "2", "1", True)
+    with pytest.raises(StoreError, match="version 1 cannot work with the database any more"):
+        releasing.rollback(confirmed=False)
+    assert releasing.rollback().result is Result.LIVE
+    assert releasing.serves() == {"1"}
+
+
+@pytest.mark.parametrize(("moment", "done"), [("contract", False), ("retire", False), ("retire", True)])
+def test_what_a_killed_run_has_contracted_is_known_to_the_one_that_finishes_it(
+    releasing: Releasing, moment: str, done: bool
+) -> None:
+    releasing.release("1")
+    releasing.world.done = {"migrate contract"} if done else set()
+
+    def die() -> None:
+        raise Killed
+
+    def kill(text: str) -> None:
+        if f"  {moment} " in text:
+            releasing.world.before_change = die
+            die()
+
+    with pytest.raises(Killed):
+        releasing.run(say=kill).release("2")
+    releasing.dead.add(releasing.processes)
+    releasing.world.before_change = lambda: None
+    releasing.world.done = {"migrate contract"}
+    assert releasing.release("2").result is Result.LIVE
+    assert releasing.last() == ("release", "2", "1", not done)
+
+
+def test_a_release_that_is_committed_is_never_taken_back(releasing: Releasing) -> None:
+    releasing.release("1")
+    releasing.world.failing = {"migrate contract"}
+    releasing.release("2")
+    releasing.world.stuck = True
+    story = releasing.release("2")
+    assert story.result is Result.FAILED
+    assert "Version 2 is live, but not everything is done" in story.sentence
+    pending = releasing.document().pending
+    assert pending is not None
+    assert pending.stage is Stage.COMMITTED
+    releasing.world.stuck, releasing.world.failing = False, set()
+    assert releasing.release("2").result is Result.LIVE
+    assert releasing.serves() == {"2"}
+
+
+def test_where_expanding_left_nothing_to_contract_nothing_is_run_and_the_way_back_stays_open(
+    releasing: Releasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing.release("1")
+    ran: list[str] = []
+
+    def run(name: str, command: Sequence[str], release: Release) -> str:
+        ran.append(" ".join(command))
+        return json.dumps({"changed": False, "contract_pending": []})
+
+    driver, store = releasing.world.connect()
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr(releasing.world, "connect", lambda: (driver, store))
+    assert releasing.release("2").result is Result.LIVE
+    assert ran == ["migrate expand"]
+    assert releasing.rollback(confirmed=False).result is Result.LIVE
+    assert releasing.serves() == {"1"}
 
 
 def test_a_rollback_goes_back_and_further_back_and_needs_a_word_after_a_contract(releasing: Releasing) -> None:

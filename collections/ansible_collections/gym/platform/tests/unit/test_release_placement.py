@@ -52,7 +52,7 @@ def compared(wanted: Wish, there: dict[str, list[dict[str, Any]]], colour: str =
     return standing(wanted_instances(SERVICES, HOSTS, colour, wanted), there, wanted.configuration)
 
 
-BLUE = running(wanted_instances(SERVICES, HOSTS, "blue", wish()))
+BLUE, GREEN = (running(wanted_instances(SERVICES, HOSTS, colour, wish())) for colour in ("blue", "green"))
 
 
 def test_a_colour_has_every_service_but_jobs_and_jobs_are_on_the_first_host() -> None:
@@ -155,9 +155,9 @@ class TestContainers:
         same = plan_containers(BLUE["app-1"], wanted_instances(SERVICES, HOSTS, "blue", wish())["app-1"], [])
         assert (same.create, same.replace, same.remove) == ([], [], [])
         present = wanted_instances(SERVICES, HOSTS, "blue", wish(secrets={}))["app-1"][:1]
-        plan = plan_containers(BLUE["app-1"], present, ["worker-blue", "unknown"])
+        plan = plan_containers([*BLUE["app-1"], *GREEN["app-1"]], present, ["blue"])
         assert plan.replace == ["api-blue"]
-        assert plan.remove == ["worker-blue"]
+        assert plan.remove == ["worker-blue"], "of another colour nothing is said"
 
     def test_a_job_at_work_is_named(self) -> None:
         (job,) = running(wanted_instances(SERVICES, HOSTS, "", wish()))["app-1"]

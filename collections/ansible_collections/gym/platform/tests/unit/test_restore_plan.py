@@ -248,7 +248,7 @@ def test_the_first_repository_is_taken_that_can_be_restored_from() -> None:
             0,
             [],
             {},
-            "(repository 1: it holds no backup; repository 2: nothing is known about this database): there is nothing to",
+            "(repository 1: it holds no backup; repository 2: nothing is known about this database): there is nothing",
         ),
         (0, [{**ROWS[0], "error": True}], {}, "(repository 1: every backup has damaged pages; repository 2:"),
     ],

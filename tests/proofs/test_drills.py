@@ -1,0 +1,106 @@
+"""Every disaster that is practised on the platform costs what it may, and leaves the platform as it was.
+
+Failovers have a file of their own. Sabotage that a drill has to find is planted here, too, and taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.platform_access import ROOT, leader, on_host, sql, wait_for
+from tests.proofs.playbook_runs import Outcome, playbook, run
+
+REPORTS = ROOT / "reports" / "development" / "dr_drill"
+NOT_FIT, FAILED = 2, 5
+RECOVERY_POINT_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Print past pytest: what was measured is wanted of proofs that hold."""
+
+    def show(sentence: str) -> None:
+        with capsys.disabled():
+            print(f"\n    {sentence}")
+
+    return show
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """A drill leaves neither its schema nor a restored database."""
+    yield
+    host = wait_for(leader, 60, "a database host accepts writes")
+    assert sql(host, "select count(*) from pg_namespace where nspname = 'drill'") == "0"
+    assert on_host("backup-1", "systemctl", "is-active", "database-restore@drill", check=False) != "active"
+
+
+def drill(scenario: str, *options: str) -> tuple[Outcome, dict[str, Any]]:
+    """Practise, and return how the run ended and its report; an empty one when none was written."""
+    before = set(REPORTS.glob("*Z.json"))
+    outcome = run(playbook("dr_drill", "-e", f"drill_scenario={scenario}", *options))
+    new = set(REPORTS.glob("*Z.json")) - before
+    return outcome, json.loads(new.pop().read_text(encoding="utf-8")) if new else {}
+
+
+def passed(scenario: str, say: Say) -> dict[str, Any]:
+    """Practise, and return the report of a drill that has passed."""
+    outcome, report = drill(scenario)
+    assert outcome.code == 0, outcome.text[-3000:]
+    assert report["passed"]
+    assert report["rows_found"] == report["rows_expected"] > 50
+    assert all(tenant["whole"] for tenant in report["tenants"].values())
+    say(report["sentence"])
+    return report
+
+
+def test_a_lost_primary_of_the_cache_costs_nothing_that_a_replica_had(say: Say) -> None:
+    assert passed("cache", say)["rto_seconds"] > 0
+
+
+def test_a_restoration_to_a_moment_has_all_from_before_and_none_from_after(say: Say) -> None:
+    report = passed("restore", say)
+    assert (report["lost_count"], report["surplus_count"], report["rpo_seconds"]) == (0, 0, 0.0)
+    assert report["outages"] == [], "the live database notices nothing"
+
+
+def test_rows_that_were_deleted_are_put_back_while_others_write(say: Say) -> None:
+    report = passed("corruption", say)
+    (restored,) = report["restored"]
+    assert (restored["lost_count"], restored["surplus_count"]) == (0, 0)
+    assert 0 < restored["rows_expected"] < report["rows_expected"]
+    assert report["outages"] == []
+
+
+def test_a_lost_object_store_is_not_noticed_by_clients(say: Say) -> None:
+    assert passed("object_store", say)["outages"] == []
+
+
+def test_a_database_without_a_replica_that_could_take_over_is_not_fit() -> None:
+    replicas = [host for host in ("db-1", "db-2", "db-3") if host != leader()]
+    try:
+        for host in replicas:
+            on_host(host, "systemctl", "stop", "patroni")
+        outcome, report = drill("failover")
+    finally:
+        for host in replicas:
+            on_host(host, "systemctl", "start", "patroni")
+    assert (outcome.code, report) == (NOT_FIT, {})
+    assert "cannot hand over" in outcome.text or "is away" in outcome.text
+    wait_for(
+        lambda: on_host(leader(), "patronictl", "-c", "/etc/patroni/config.yml", "list").count("running") == 3,
+        120,
+        "all members run",
+    )
+
+
+def test_an_environment_whose_backups_are_old_is_not_fit() -> None:
+    outcome, report = drill("restore", "-e", '{"dr_drill_backup_age_seconds": 0}')
+    assert (outcome.code, report) == (NOT_FIT, {})
+    assert "its newest backup is" in outcome.text
