@@ -16,8 +16,8 @@ from ansible_collections.gym.platform.plugins.module_utils.options_table import 
 from tests.project import Role, load
 
 REQUIRED_FILES = ("README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
-# What a role can be asked for: to configure a machine, or one that is a client of such a machine; to declare its stacks on
-# a cloud; to release to it.
+# What a role can be asked for: to configure a machine, or one that is a client of such a machine; to declare its stacks
+# on a cloud; to release to it.
 ENTRIES = ("main", "client", "declare", "release")
 IMPORT = "ansible.builtin.import_tasks"
 SCENARIO_FILES = ("molecule.yml", "converge.yml")

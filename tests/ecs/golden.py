@@ -1,4 +1,4 @@
-"""The task definitions of a release to ECS, in staging and in production: `make golden` writes them anew.
+"""The task definitions and schedules of a release to ECS, in staging and in production: `make golden` writes them anew.
 
 They are what the driver registers, from what the role hands it: wiring, nouns and all. What only the cloud knows stands
 there as its name.
@@ -15,7 +15,12 @@ import conftest  # noqa: F401
 
 # isort: split
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import BLUE, Release
-from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records import Target, task_definition
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records import (
+    Target,
+    family,
+    schedule_record,
+    task_definition,
+)
 
 from tests.project import Role, environment
 
@@ -50,7 +55,11 @@ def text(name: str) -> str:
         service["name"]: task_definition(wanted, service, "" if service["kind"] == "job" else BLUE, RELEASE)
         for service in wanted.services
     }
-    return json.dumps(definitions, indent=2, sort_keys=True) + "\n"
+    schedules = {
+        job["name"]: schedule_record(wanted, job, family(wanted, job["name"])) for job in wanted.of_kind("job")
+    }
+    found = {"task_definitions": definitions, "schedules": schedules}
+    return json.dumps(found, indent=2, sort_keys=True) + "\n"
 
 
 def main() -> None:

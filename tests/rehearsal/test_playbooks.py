@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,37 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils.secret_store import S
 from ansible_collections.gym.platform.tests.unit.aws_pricing import usd
 
 from tests.rehearsal.conftest import ROOT
-
-PLANTED = "Planted-0f6b1c2d-secret"
-
-
-class Runs:
-    """Runs of playbooks, each with a build directory and a store of planted secrets of this test."""
-
-    def __init__(self, endpoint: str, directory: Path) -> None:
-        self.endpoint, self.directory, self.logs = endpoint, directory, ""
-        generated = yaml.safe_load((ROOT / "group_vars/all/secret_store.yml").read_text())["secret_store"]["generated"]
-        SecretStore(directory / "state").write(dict.fromkeys(names(generated), PLANTED))
-
-    def __call__(self, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            "ansible-playbook",
-            f"--inventory={ROOT}/inventories/staging",
-            f"{ROOT}/playbooks/{playbook}.yml",
-            "--extra-vars",
-            f"__stacks_endpoint={self.endpoint} __build_directory={self.directory}/build "
-            f"state_directory={self.directory}/state",
-            *options,
-        ]
-        environment = {**os.environ, "AWS_ACCESS_KEY_ID": PLANTED, "AWS_SECRET_ACCESS_KEY": PLANTED}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        self.logs += run.stdout + run.stderr
-        return run
-
-
-def names(generated: list[dict[str, str]]) -> list[str]:
-    authority = ["certificate_authority/certificate", "certificate_authority/key"]
-    return [*authority, *(one["name"] for one in generated if one["kind"] != "certificate_authority")]
+from tests.rehearsal.runs import PLANTED, Runs
 
 
 def reports(kind: str = "*") -> set[Path]:

@@ -99,6 +99,15 @@ def released(driver: EcsDriver) -> Iterator[Release]:
     yield second
 
 
+def schedules(account: Account) -> dict[str, str]:
+    """Return when jobs run, by name."""
+    scheduler, group = client(account, "scheduler"), {"GroupName": "gym-production"}
+    found = (
+        scheduler.get_schedule(Name=one["Name"], **group) for one in scheduler.list_schedules(**group)["Schedules"]
+    )
+    return {one["Name"]: one["ScheduleExpression"] for one in found}
+
+
 def services(account: Account) -> dict[str, Any]:
     ecs = client(account, "ecs")
     arns = ecs.list_services(cluster="gym-production")["serviceArns"]
@@ -133,21 +142,24 @@ def test_an_apply_leaves_a_release_as_it_is(account: Account, bodies: dict[str, 
 
 
 @pytest.mark.usefixtures("released")
-def test_the_schedule_starts_what_is_live_and_only_that(account: Account, bodies: dict[str, str]) -> None:
-    (schedule,) = [
-        one["Properties"] for one in parse(bodies["queue"])["Resources"].values() if one["Type"].endswith("::Schedule")
-    ]
-    family = str(schedule["Target"]["EcsParameters"]["TaskDefinitionArn"]["Fn::Sub"]).rpartition("/")[2]
+def test_the_schedule_starts_what_is_live_and_only_that(account: Account) -> None:
+    scheduler, group = client(account, "scheduler"), {"GroupName": "gym-production"}
+    (schedule,) = scheduler.list_schedules(**group)["Schedules"]
+    started = scheduler.get_schedule(Name=schedule["Name"], **group)["Target"]["EcsParameters"]["TaskDefinitionArn"]
     ecs = client(account, "ecs")
-    active = ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"]
-    assert len(active) == 1
-    definition = ecs.describe_task_definition(taskDefinition=family, include=["TAGS"])
+    assert ecs.list_task_definitions(familyPrefix="gym-production-gym-report")["taskDefinitionArns"] == [started]
+    definition = ecs.describe_task_definition(taskDefinition=started, include=["TAGS"])
     assert {"key": "version", "value": "1"} in definition["tags"], "version 2 does not serve yet"
+
+
+def released_in(body: str, resource: str) -> list[Any]:
+    """List what a resource of a stack tells of a release."""
+    return list(parse(body)["Resources"][resource]["Metadata"]["Platform"]["Released"].values())
 
 
 @pytest.mark.usefixtures("released")
 def test_what_is_priced_is_what_a_release_has_made(account: Account, bodies: dict[str, str]) -> None:
-    told = parse(bodies["compute"])["Resources"]["Cluster"]["Metadata"]["Platform"]["Released"].values()
+    told = released_in(bodies["compute"], "Cluster")
     priced = {one["Properties"]["Family"]: one["Properties"] for one in told if one["Type"].endswith("TaskDefinition")}
     strategies = {
         one["Properties"]["ServiceName"]: one["Properties"]["CapacityProviderStrategy"]
@@ -163,6 +175,8 @@ def test_what_is_priced_is_what_a_release_has_made(account: Account, bodies: dic
             assert (made["cpu"], made["memory"]) == (priced[family]["Cpu"], priced[family]["Memory"])
         if service["kind"] != "job":
             assert strategies[service["name"]] == fargate.CAPACITY[service["kind"]]
+    told = released_in(bodies["queue"], "Schedules")
+    assert {one["Properties"]["Name"]: one["Properties"]["ScheduleExpression"] for one in told} == schedules(account)
     scaled = client(account, "application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")
     least = {one["ResourceId"].rpartition("/")[2]: one["MinCapacity"] for one in scaled["ScalableTargets"]}
     assert least == {f"{one['name']}-blue": one["replicas"] for one in noun("services") if one["kind"] != "job"}

@@ -25,7 +25,7 @@ WANTED = {
     "database": ["RDS::DBInstance", "RDS::DBParameterGroup", "RDS::DBSubnetGroup", "RDS::DBProxy"],
     "cache": ["ElastiCache::ReplicationGroup", "ElastiCache::User", "ElastiCache::UserGroup",
               "ElastiCache::ParameterGroup"],
-    "queue": ["SQS::Queue", "SQS::QueuePolicy", "Scheduler::Schedule", "Scheduler::ScheduleGroup"],
+    "queue": ["SQS::Queue", "SQS::QueuePolicy", "Scheduler::ScheduleGroup"],
     "storage": ["S3::Bucket", "S3::BucketPolicy"],
     "storage_dr": ["S3::Bucket"],
     "cdn": ["CloudFront::Distribution", "CloudFront::OriginAccessControl", "CloudFront::CachePolicy",

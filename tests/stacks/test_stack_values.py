@@ -18,6 +18,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_templates import 
 )
 from ansible_collections.gym.platform.plugins.module_utils.environment import leaves
 
+from tests.ecs import golden as tasks
 from tests.project import described
 from tests.stacks.golden import ENVIRONMENTS, GOLDEN, STAND_IN, VARIANTS
 
@@ -184,9 +185,9 @@ def test_machines_are_partly_spot() -> None:
 
 
 def released(name: str, kind: str) -> list[dict[str, Any]]:
-    """List what the cluster tells of a release, of one type."""
-    cluster = templates(name)["compute"].resources["Cluster"]
-    told = cluster["Metadata"]["Platform"]["Released"].values()
+    """List what the stacks tell of a release, of one type."""
+    platforms = [resource.get("Metadata", {}).get("Platform", {}) for _, resource in resources(name)]
+    told = [one for platform in platforms for one in platform.get("Released", {}).values()]
     return [one["Properties"] for one in told if one["Type"] == f"AWS::{kind}"]
 
 
@@ -195,15 +196,30 @@ def test_workers_and_jobs_are_on_spot() -> None:
     capacity = {name: {one["CapacityProvider"] for one in service["CapacityProviderStrategy"]}
                 for name, service in services.items()}  # fmt: skip
     assert capacity == {"gym-api": {"FARGATE"}, "gym-worker": {"FARGATE", "FARGATE_SPOT"}}
-    (schedule,) = properties("production", "Scheduler::Schedule").values()
+    (schedule,) = released("production", "Scheduler::Schedule")
     assert schedule["Target"]["EcsParameters"]["CapacityProviderStrategy"][0]["CapacityProvider"] == "FARGATE_SPOT"
+
+
+def test_the_proxy_lets_in_everybody_whose_password_a_release_hands_out() -> None:
+    target = tasks.target("production")
+    handed_out = {
+        output
+        for secrets in (target.secrets, *target.one_off_secrets.values())
+        for name, output in secrets.items()
+        if "DATABASE" in name
+    }
+    (proxy,) = properties("production", "RDS::DBProxy").values()
+    assert {one["SecretArn"]["Ref"] for one in proxy["Auth"]} == handed_out
+    role = templates("production")["database"].resources["ProxyRole"]["Properties"]
+    allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]
+    assert {one["Ref"] for one in allowed} == handed_out
 
 
 @in_environments
 def test_nothing_that_a_release_makes_is_in_a_stack(name: str) -> None:
-    made = {"ECS::Service", "ECS::TaskDefinition", "ElasticLoadBalancingV2::ListenerRule"}
+    made = {"ECS::Service", "ECS::TaskDefinition", "ElasticLoadBalancingV2::ListenerRule", "Scheduler::Schedule"}
     of_releases = {*made, "ApplicationAutoScaling::ScalableTarget", "ApplicationAutoScaling::ScalingPolicy"}
-    assert not [place for kind in of_releases for place, _ in resources(name, kind)]
+    assert not of_releases & {resource["Type"].removeprefix("AWS::") for _, resource in resources(name)}
     for listener in properties(name, "ElasticLoadBalancingV2::Listener").values():
         assert [action["Type"] for action in listener["DefaultActions"]] == ["fixed-response"]
 

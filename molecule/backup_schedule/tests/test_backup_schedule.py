@@ -185,14 +185,9 @@ def test_a_repository_that_was_emptied_shows_at_once(keeper: Keeper) -> None:
 
 
 def restored(host: Host) -> str:
-    """Restore the newest copy elsewhere, and return what its file says."""
-    script = (
-        "import json, os, subprocess; s = json.load(open('/etc/gym/backup_copies.json'));"
-        "e = {**os.environ, **s['environment'], 'RESTIC_REPOSITORY': s['store'] + '/data/' + s['host']};"
-        "subprocess.run(['restic', '--no-cache', '--cacert', '/etc/ssl/gym/ca.pem', 'restore', 'latest', '--target',"
-        " '/root/restored'], env=e, check=True)"
-    )
-    host.check_output("rm -rf /root/restored && python3 -c %s", script)
+    """Lay the newest copy down elsewhere, and return what its file says and which files there are."""
+    program = "/usr/local/lib/gym-platform/backup_copy.py"
+    host.check_output(f"rm -rf /root/restored && {program} restore data --target /root/restored")
     return str(host.check_output(f"cat /root/restored{DATA}/file && ls /root/restored{DATA}"))
 
 

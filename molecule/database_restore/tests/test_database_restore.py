@@ -396,17 +396,37 @@ def test_a_check_in_place_touches_nothing(site: Site) -> None:
     assert site.nodes[leader].run(f"ls {WORK}/in_place*").stdout == ""
 
 
-def test_in_place_the_database_is_what_it_was_and_the_nodes_follow(site: Site) -> None:
-    before = site.sql(COUNTS)
+@pytest.fixture(scope="module")
+def given_up(site: Site) -> str:
+    """Write something that a restore in place then gives up; return a moment at which it was there."""
     moment = site.sql("SELECT clock_timestamp()")
     site.sql("DELETE FROM gym.check_ins")
+    site.sql("INSERT INTO gym.prices VALUES ('given up', 1)")
+    later = site.sql("SELECT clock_timestamp()")
+    site.sql("INSERT INTO gym.prices VALUES ('too late', 1)")
     site.restored_well(restore_to=moment, **IN_PLACE)
+    return later
+
+
+def test_in_place_the_database_is_what_it_was_and_the_nodes_follow(site: Site, request: pytest.FixtureRequest) -> None:
+    before = site.sql(COUNTS)
+    request.getfixturevalue("given_up")
     wait(60, site.healthy)
     assert site.sql(COUNTS) == before
     assert all(host.run(f"ls -d {WORK}/in_place* {DATA}.before-restore").stdout == "" for host in site.nodes.values())
     # A replica must not stop where the restored one stopped.
     for host in site.nodes.values():
         assert "recovery_target" not in host.check_output(f"cat {DATA}/postgresql.auto.conf")
+
+
+def test_what_was_given_up_can_still_be_had(site: Site, given_up: str) -> None:
+    said = site.refused(restore_to=given_up, restore_name="given_up", restore_port="5434")
+    assert "an earlier restore gave up what was written from" in said
+    timeline = re.findall(r"restore_timeline=(\d+)", said)[0]
+    words = {"restore_name": "given_up", "restore_port": "5434"}
+    site.restored_well(restore_to=given_up, restore_timeline=timeline, **words)
+    assert site.restored("SELECT plan FROM gym.prices WHERE plan IN ('given up', 'too late')", port=5434) == "given up"
+    site.restored_well(restore_state="absent", **words)
 
 
 def test_after_that_backups_and_the_archive_go_on(site: Site) -> None:

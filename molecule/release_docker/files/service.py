@@ -7,21 +7,28 @@ import os
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMAND = sys.argv[1]
 FAULT = os.environ.get("FAULT", "")
 VERSION = os.environ["RELEASE_VERSION"]
+# What is held at the end takes so long to finish.
+HOLD_SECONDS = 2
+stopping = threading.Event()
 
 
 class Service(BaseHTTPRequestHandler):
-    """Says its version."""
+    """Says its version; to `/hold` only when it is about to end, as a worker finishes the message that it holds."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         """Answer."""
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/hold":
+            stopping.wait()
+            time.sleep(HOLD_SECONDS)
         version = "another" if FAULT == "lies" else VERSION
         body = json.dumps({"version": version, "colour": os.environ["RELEASE_COLOUR"]}).encode()
         self.send_response(503 if FAULT == "refuses" and self.path == "/readyz" else 200)
@@ -50,6 +57,12 @@ elif FAULT == "ends":
     sys.exit("this version cannot start")
 else:
     server = Server(("", int(os.environ["PORT"])), Service)
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+
+    def end(*_: object) -> None:
+        """Take nothing new, and tell those who hold something."""
+        stopping.set()
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, end)
     server.serve_forever()
     server.server_close()

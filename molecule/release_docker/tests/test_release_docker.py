@@ -137,6 +137,32 @@ def test_a_new_version_replaces_the_old_one_and_no_request_fails(place: Place) -
     assert {version for host in place.hosts for version in place.running(host).values()} == {"good-2"}
 
 
+def test_a_worker_finishes_what_it_holds_when_its_time_has_come(place: Place) -> None:
+    live = place.version()
+    (port,) = [8201 + 50 * (colour == "green") for colour in place.colours()]
+    with ThreadPoolExecutor() as pool:
+        held = [
+            pool.submit(host.check_output, f"curl -sS --max-time 170 http://{address}:{port}/hold")
+            for host, address in zip(place.hosts, place.addresses, strict=True)
+        ]
+        code, text = place.release("good-1" if live == "good-2" else "good-2")
+        assert code == 0, text
+        assert {json.loads(answer.result())["version"] for answer in held} == {live}
+
+
+def test_a_version_that_fails_on_the_first_host_never_reaches_the_second(place: Place) -> None:
+    first, second = place.hosts
+    for host in place.hosts:
+        host.check_output("docker image prune --all --force")
+    images = "docker image ls --digests --quiet"
+    before = [host.check_output(images) for host in place.hosts]
+    code, text = place.release("ends")
+    assert code != 0
+    assert "stopped with exit code 1" in text
+    assert len(first.check_output(images).splitlines()) == len(before[0].splitlines()) + 1
+    assert second.check_output(images) == before[1]
+
+
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
@@ -166,8 +192,9 @@ def test_a_version_that_never_gets_ready_is_not_let_in(place: Place) -> None:
 
 def test_a_lost_container_is_put_back_without_a_switch(place: Place) -> None:
     (colour,) = place.colours()
+    live = place.version()
     place.hosts[1].check_output(f"docker rm --force shop-{colour}")
-    code, text = place.release("good-2")
+    code, text = place.release(live)
     assert code == 0, text
     assert place.colours() == {colour}
     assert f"shop-{colour}" in place.running(place.hosts[1])
@@ -178,7 +205,7 @@ def test_a_job_is_run_by_its_timer_on_one_host(place: Place) -> None:
     assert first.check_output("systemctl is-active shop-report.timer") == "active"
     assert second.run("systemctl is-active shop-report.timer").rc != 0
     first.check_output("systemctl start shop-report.service")
-    assert first.check_output("docker logs --tail 1 shop-report") == "report of good-2"
+    assert first.check_output("docker logs --tail 1 shop-report") == f"report of {place.version()}"
 
 
 def test_services_are_back_after_a_reboot_of_their_engine(place: Place) -> None:

@@ -110,9 +110,9 @@ class Repository:
 class Restic:
     """restic, on the repository of one copy."""
 
-    def __init__(self, settings: Settings, copy: Copy) -> None:
-        """Work on the repository of this copy from this machine."""
-        self._repository = f"{settings.store}/{copy.name}/{settings.host}"
+    def __init__(self, settings: Settings, copy: Copy, host: str = "") -> None:
+        """Work on the repository of this copy, from this machine or from the one that it replaces."""
+        self._repository = f"{settings.store}/{copy.name}/{host or settings.host}"
         self._options = ["--cacert", settings.certificate_authority, "--cache-dir", str(CACHE)]
         self._environment = {**os.environ, **settings.environment, "RESTIC_REPOSITORY": self._repository}
 
@@ -219,6 +219,11 @@ def describe(copy: Copy, restic: Restic) -> Repository:
     return Repository(copy.name, True, True, "", tuple(backups))
 
 
+def restore(restic: Restic, snapshot: str, target: str) -> None:
+    """Lay a copy down below a directory, with owners and modes as they were."""
+    restic.run("restore", "--no-lock", "--target", target, snapshot)
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Wait until no other run holds the lock, and hold it; it ends with the process at the latest."""
@@ -239,6 +244,11 @@ def parse(arguments: Sequence[str], copies: Iterable[str]) -> argparse.Namespace
         ("describe", "print what a repository holds, as JSON"),
     ):
         verbs.add_parser(verb, help=help_).add_argument("name", choices=copies)
+    command = verbs.add_parser("restore", help="lay a copy down below a directory")
+    command.add_argument("name", choices=copies)
+    command.add_argument("--target", required=True, help="the directory")
+    command.add_argument("--label", default="latest", help="which copy, as `describe` calls it")
+    command.add_argument("--host", default="", help="the machine whose copy it is, where that is another one")
     return parser.parse_args(arguments)
 
 
@@ -263,6 +273,8 @@ def main(arguments: Sequence[str]) -> int:
         for copy in copies:
             if chosen.verb == "describe":
                 print(json.dumps({"repositories": [asdict(describe(copy, Restic(settings, copy)))]}))
+            elif chosen.verb == "restore":
+                restore(Restic(settings, copy, chosen.host), chosen.label, chosen.target)
             else:
                 work(settings, chosen.verb, copy)
     except CopyError as error:

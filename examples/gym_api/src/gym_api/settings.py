@@ -87,15 +87,18 @@ class Reader:
         """Return libpq's connection string: the variable `url`, or the parts at `host`, DATABASE_* and `<login>_*`."""
         ca_file = self.text("CA_FILE", "")
         if self.one_of(url, host) == host:
+            # Without the authority's certificate, an encrypted connection is all that can be had.
+            usual = "verify-full" if ca_file else "require"
+            mode = self.choice(host.replace("_HOST", "_SSL_MODE"), usual, _SSL_MODES)
             return make_conninfo(
                 host=self.text(host),
                 port=self.whole("DATABASE_PORT", 5432, 1, 65535),
                 dbname=self.text("DATABASE_NAME"),
                 user=self.text(f"{login}_USERNAME", username),
                 password=self.text(f"{login}_PASSWORD"),
-                # Without the authority's certificate, an encrypted connection is all that can be had.
-                sslmode=self.choice("DATABASE_SSL_MODE", "verify-full" if ca_file else "require", _SSL_MODES),
-                sslrootcert=ca_file or None,
+                sslmode=mode,
+                # With one, libpq would verify where it is only to encrypt.
+                sslrootcert=ca_file if ca_file and mode.startswith("verify") else None,
             )
         value = self.text(url)
         try:

@@ -97,7 +97,7 @@ def containers() -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{path.stem}/{container['name']}", container)
         for path in sorted(TASKS.glob("*.json"))
-        for definition in json.loads(path.read_text()).values()
+        for definition in json.loads(path.read_text())["task_definitions"].values()
         for container in definition["containerDefinitions"]
     ]
 
@@ -106,19 +106,20 @@ def test_there_are_tasks_to_read() -> None:
     assert {name.split("/")[0] for name, _ in containers()} >= {"staging", "production"}
 
 
-@pytest.mark.parametrize("container", [pytest.param(container, id=name) for name, container in containers()])
-def test_what_ecs_gives_a_container_is_understood(container: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "container"), [pytest.param(name, container, id=name) for name, container in containers()]
+)
+def test_what_ecs_gives_a_container_is_understood(name: str, container: dict[str, Any]) -> None:
     environment = {entry["name"]: entry["value"] for entry in container["environment"]}
     environment |= {entry["name"]: "s" * 40 for entry in container["secrets"]}
     database = DatabaseSettings.parse(Reader(environment))
-    assert conninfo_to_dict(database.writer_url) == {
-        "host": "DatabaseShard1WriterAddress",
-        "port": "5432",
-        "dbname": "gym",
-        "user": "gym_app",
-        "password": "s" * 40,
-        "sslmode": "require",
-    }
+    parts = {"port": "5432", "dbname": "gym", "user": "gym_app", "password": "s" * 40}
+    # Production writes through a proxy, whose certificate is of a public authority; an instance's is of none.
+    public = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}
+    writer = public if name.startswith("production/") else {"sslmode": "require"}
+    assert conninfo_to_dict(database.writer_url) == {"host": "DatabaseShard1WriterAddress", **parts, **writer}
+    reader = {"host": "DatabaseShard1ReaderAddress", "sslmode": "require"}
+    assert conninfo_to_dict(database.reader_url) == {**parts, **reader}
     if container["command"] != ["report"]:
         settings = Settings.parse(environment)
         assert settings.redis.address == ("CacheAddress", 6379)
@@ -132,8 +133,11 @@ def test_parts_of_a_database_are_verified_where_the_authority_is_known() -> None
     found = conninfo_to_dict(Reader({**parts, "CA_FILE": "/ca.pem", "DATABASE_PORT": "6432"}).migration_url())
     expected = {"host": "db", "port": "6432", "dbname": "gym", "user": "gym_migration", "password": "p w'"}
     assert found == {**expected, "sslmode": "verify-full", "sslrootcert": "/ca.pem"}
-    with pytest.raises(SettingsError, match=r"^DATABASE_SSL_MODE is 'prefer'; it must be one of disable, require"):
-        Reader({**parts, "DATABASE_SSL_MODE": "prefer"}).migration_url()
+    only_encrypted = {**parts, "CA_FILE": "/ca.pem", "DATABASE_WRITER_SSL_MODE": "require"}
+    found = conninfo_to_dict(Reader(only_encrypted).migration_url())
+    assert found == {**expected, "port": "5432", "sslmode": "require"}, "with a root, libpq would verify all the same"
+    with pytest.raises(SettingsError, match=r"^DATABASE_WRITER_SSL_MODE is 'prefer'; it must be one of disable, req"):
+        Reader({**parts, "DATABASE_WRITER_SSL_MODE": "prefer"}).migration_url()
 
 
 def test_no_secret_is_shown() -> None:

@@ -23,6 +23,7 @@ CAPACITY: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"CapacityProvider": "FARGATE", "Base": 1, "Weight": 0},
         {"CapacityProvider": "FARGATE_SPOT", "Weight": 1},
     ],
+    "job": [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}],
 }
 # Per cent of use that the scaling keeps a service at.
 SCALING_TARGETS = {"CPU": 60, "Memory": 75}

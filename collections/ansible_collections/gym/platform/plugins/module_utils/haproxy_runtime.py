@@ -190,16 +190,20 @@ def bad_entries(entries: Mapping[str, str]) -> list[str]:
     ]
 
 
-def unmet(servers: list[Server], backends: list[str], until: str, older: Sequence[int] = ()) -> str:
+def unmet(
+    servers: list[Server], backends: list[str], until: str, older: Sequence[int] = (), names: Sequence[str] = ()
+) -> str:
     """Say what keeps the backends from being `up` or `drained`; an empty sentence when nothing does.
 
-    Nothing is drained while there are older processes: they send requests wherever they did before the reload.
+    With `names`, only the servers that are called so count. Nothing is drained while there are older processes: they
+    send requests wherever they did before the reload.
     """
     problems = []
     for backend in backends:
-        members = [server for server in servers if server.backend == backend]
+        members = [server for server in servers if server.backend == backend and (not names or server.name in names)]
         if not members:
-            problems.append(f"HAProxy has no backend {backend}")
+            those = f" with {' or '.join(names)}" if names else ""
+            problems.append(f"HAProxy has no backend {backend}{those}")
         for server in members:
             if until == "up" and not server.up:
                 problems.append(f"{backend}/{server.name} is {server.status} ({server.check} {server.last_check})")

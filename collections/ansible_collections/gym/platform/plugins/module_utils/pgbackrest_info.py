@@ -17,6 +17,7 @@ WAL_SEGMENT_BYTES = 16 << 20
 NOTHING_KNOWN: Mapping[str, Any] = {"code": 1, "message": "nothing is known about this database"}
 MESSAGE_LETTERS = 300
 
+_FORK = re.compile(r"\s*\d+\t[0-9A-F]+/[0-9A-F]+\t")
 # The reason in a history when recovery stopped at a time; a failover gives another one.
 _LEFT_OUT = re.compile(r"before (\d{4}-\S+ \S+)")
 
@@ -60,6 +61,8 @@ class Fork:
     """The byte of the WAL from which on that one went its own way."""
     given_up_from: datetime.datetime | None
     """The first transaction that a restore left out; None for a failover, which leaves out nothing."""
+    given_up_until: datetime.datetime | None = None
+    """When the next timeline was in the archive, and so when that restore was made; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +105,30 @@ def _one_line(message: str) -> str:
     return " ".join(words)[:MESSAGE_LETTERS]
 
 
-def read_history(text: str) -> tuple[Fork, ...]:
-    """Read PostgreSQL's history of a timeline: whom it left, where, and why."""
+def history_file(timeline: int) -> str:
+    """Return the name of the history of a timeline."""
+    return f"{timeline:08X}.history"
+
+
+def read_history(text: str, timeline: int, listing: Mapping[str, Mapping[str, Any]]) -> tuple[Fork, ...]:
+    """Read PostgreSQL's history of a timeline: whom it left, where, and why.
+
+    The listing is what `pgbackrest repo-ls --output=json` says about the directory of the archive.
+    """
+    lines = [line.split("\t") for line in text.splitlines() if _FORK.match(line)]
+    followers = [*(int(parent) for parent, *_ in lines[1:]), timeline]
     forks = []
-    for line in text.splitlines():
-        parent, position, reason = [*line.split("\t"), "", ""][:3]
-        if parent.strip().isdecimal():
-            given_up = _LEFT_OUT.match(reason)
-            moment = moments.read(given_up[1]) if given_up else None
-            forks.append(Fork(int(parent), byte_of(position), moment))
+    for (parent, position, reason), follower in zip(lines, followers, strict=True):
+        left_out = _LEFT_OUT.match(reason)
+        archived = listing.get(history_file(follower), {}).get("time")
+        forks.append(
+            Fork(
+                timeline=int(parent),
+                position=byte_of(position),
+                given_up_from=moments.read(left_out[1]) if left_out else None,
+                given_up_until=datetime.datetime.fromtimestamp(archived, datetime.UTC) if archived else None,
+            )
+        )
     return tuple(forks)
 
 

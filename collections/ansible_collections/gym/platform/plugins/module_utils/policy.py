@@ -553,6 +553,14 @@ def smoke_tests_ask_web_services(described: Description) -> Iterator[Finding]:
             )
 
 
+@everywhere
+def releases_begin_on_hosts_that_there_are(described: Description) -> Iterator[Finding]:
+    """ECS and Kubernetes start a colour that has no traffic as a whole; a part of it at a time is for our own hosts."""
+    serial, compute = described["release"]["serial"], described["platform"]["compute"]
+    if compute != "docker_hosts" and serial != "100%":
+        yield Finding(("release", "serial"), f"{serial} where services run on {compute}", "100%")
+
+
 # --- alerts
 
 

@@ -6,10 +6,12 @@ It asks modules of this collection to do things on the machines, by a function t
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.utils.helpers import pct_to_int
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import (
     COLOURS,
     Answer,
@@ -23,6 +25,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_placement imp
     Wish,
     check_ports,
     one_off,
+    places,
     release_configuration,
     standing,
     wanted_instances,
@@ -31,6 +34,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_placement imp
 COLOURS_MAP = "/etc/haproxy/maps/colours.map"
 ASSETS_VOLUME = "gym-assets"
 DOCUMENT = "/var/lib/gym/releases.json"
+SERIAL = re.compile(r"[1-9]\d*%?")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Target:
     # Where containers find the static files of all releases; empty where there are none.
     assets_directory: str
     health_command: Sequence[str]
+    # How many hosts start at a time: a number, or a percentage of them such as 50%.
+    serial: str
     ready_timeout_seconds: int
     drain_timeout_seconds: int
     stop_timeout_seconds: int
@@ -81,12 +87,14 @@ class DockerDriver:
         self._target, self._call = target, call
         self._web = [service for service in target.services if service["kind"] == "web"]
         self._first = next(iter(target.hosts))
+        self._batches = batches(list(target.hosts), target.serial)
 
     @property
     def longest_seconds(self) -> float:
-        """A start waits for containers and then for the front door, a stop for requests and then for containers."""
+        """Each batch of a start waits for containers, then for the front door; a stop for requests, then containers."""
         target = self._target
-        return max(2 * target.ready_timeout_seconds, target.drain_timeout_seconds + target.stop_timeout_seconds)
+        start = len(self._batches) * 2 * target.ready_timeout_seconds
+        return max(start, target.drain_timeout_seconds + target.stop_timeout_seconds)
 
     def resolve(self, version: str, digest: str = "") -> Release:
         """Ask the registry what a tag stands for; one machine alone, so that a tag that moves splits no release."""
@@ -115,10 +123,11 @@ class DockerDriver:
         )
 
     def start(self, colour: str, release: Release) -> None:
-        """Start the containers on all machines at once, and wait until the front door finds them ready."""
+        """Start the containers and wait until the front door finds them ready, one batch of hosts after the other."""
         wanted = self._wanted(colour, release)
-        self._ask([self._containers(host, present=wanted[host], colours=[colour]) for host in wanted])
-        self._ask(self._servers(colour, "up", self._target.ready_timeout_seconds))
+        for hosts in self._batches:
+            self._ask([self._containers(host, present=wanted[host], colours=[colour]) for host in hosts])
+            self._ask(self._servers(colour, "up", self._target.ready_timeout_seconds, hosts))
 
     def shift(self, share: int) -> None:
         """Write the share into the map of every front door: in its memory and in its file."""
@@ -128,7 +137,7 @@ class DockerDriver:
     def stop(self, colour: str, stays: Release | None) -> None:
         """Drain the colour's open requests, stop its containers, and renew the jobs."""
         # What outlives the drain gets the stop timeout on top: a service finishes its requests on SIGTERM.
-        self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds))
+        self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds, self._target.hosts))
         # Without a release that stays, jobs stay as they are.
         jobs = self._wanted("", stays) if stays else {host: [] for host in self._target.hosts}
         gone = [colour, ""] if stays else [colour]
@@ -169,10 +178,20 @@ class DockerDriver:
             raise DriverError("; ".join(problems))
         return answers
 
-    def _servers(self, colour: str, until: str, seconds: int) -> list[Call]:
-        """Return the calls that wait on every front door until the colour's servers are up or drained."""
-        backends = [f"{service['name']}_{colour}" for service in self._web]
-        waiting = {"backends": backends, "until": until, "timeout": seconds}
+    def _servers(self, colour: str, until: str, seconds: int, hosts: Collection[str]) -> list[Call]:
+        """Return the calls that wait on every front door until what some hosts have of the colour is up or drained."""
+        found = {
+            f"{service['name']}_{colour}": {
+                place.server for place in places(service, list(self._target.hosts)) if place.host in hosts
+            }
+            for service in self._web
+        }
+        waiting = {
+            "backends": [backend for backend, servers in found.items() if servers],
+            "servers": sorted(set().union(*found.values())),
+            "until": until,
+            "timeout": seconds,
+        }
         return [Call(edge, "haproxy_servers", waiting) for edge in self._target.edges]
 
     def _wish(self, release: Release) -> Wish:
@@ -255,8 +274,19 @@ def connect(options: Mapping[str, Any], call: Caller) -> tuple[DockerDriver, Doc
         raise DriverError(
             f"there is nowhere to release to: hosts {list(target.hosts)}, front doors {list(target.edges)}"
         )
+    if not SERIAL.fullmatch(target.serial):
+        raise DriverError(
+            f"release_docker_serial is '{target.serial}'; it is a number of hosts, such as 1, or a percentage of them,"
+            " such as 50%"
+        )
     check_ports(target.services)
     return DockerDriver(target, call), DockerStore(target.edges[0], call)
+
+
+def batches(hosts: Sequence[str], serial: str) -> list[Sequence[str]]:
+    """Return the hosts in groups of as many as a play of Ansible with this `serial` would have."""
+    size = pct_to_int(serial, len(hosts))
+    return [hosts[start : start + size] for start in range(0, len(hosts), size)]
 
 
 def of(colour: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -115,7 +115,8 @@ class Driver(Protocol):
     def start(self, colour: str, release: Release) -> None:
         """Start the release's web services and workers in a colour and wait until all are ready.
 
-        A colour that serves already is only completed. Raises DriverError with what is not ready, and why.
+        A colour that serves already is only completed. A target of several machines may go over them in batches, and
+        begins none after one that failed. Raises DriverError with what is not ready, and why.
         """
 
     def shift(self, share: int) -> None:

@@ -22,6 +22,8 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
     other,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_aws import Aws, RefusedError, until
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_definitions import Definitions
+from ansible_collections.gym.platform.plugins.module_utils.release_ecs_jobs import Jobs
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records import (
     MANAGED_BY,
     ONE_OFF,
@@ -31,7 +33,6 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
     configuration,
     family,
     network,
-    release_of,
     service_record,
     standing,
     task_definition,
@@ -59,8 +60,8 @@ class EcsDriver:
         self._target, self._aws = target, aws
         self._cluster = target.fact("ComputeClusterName")
         self._running = target.of_kind("web", "worker")
-        self._jobs = target.of_kind("job")
-        self._traffic, self._scaling = Traffic(target, aws), Scaling(target, aws)
+        self._traffic, self._scaling, self._definitions = Traffic(target, aws), Scaling(target, aws), Definitions(aws)
+        self._jobs = Jobs(target, aws, self._definitions)
 
     @property
     def longest_seconds(self) -> float:
@@ -104,7 +105,7 @@ class EcsDriver:
             if stands is Standing.WHOLE and serves and not self._scaling.is_right(colour):
                 stands = Standing.PART
             colours[colour] = Colour(stands, here[0].release if here else None)
-        return Observation(colours, share, self._standing_of_jobs(release))
+        return Observation(colours, share, self._jobs.standing(release))
 
     def start(self, colour: str, release: Release) -> None:
         """Start the services of a colour, as many tasks as the other one has, and wait until ECS calls them steady.
@@ -139,14 +140,14 @@ class EcsDriver:
         self._scaling.forget(colour)
         self._delete([one for one in self._services() if one.colour == colour])
         for service in self._running:
-            self._deregister(family(self._target, service["name"], colour))
+            self._definitions.retire(family(self._target, service["name"], colour))
         if not stays and not self._services():
-            # Nothing serves any more: the listeners answer as they did before the first release.
+            # Nothing serves any more: the listeners answer as they did before the first release, and no job runs.
             self._traffic.tidy([])
+            self._jobs.forget()
         if stays:
             self._traffic.tidy([self._target.host(service) for service in self._target.of_kind("web")])
-            for job in self._jobs:
-                self._renew(job, stays)
+            self._jobs.renew(stays)
 
     def address(self, colour: str) -> TrialListener:
         """Return the test listener of the balancer."""
@@ -160,7 +161,7 @@ class EcsDriver:
         kind = family(self._target, name)
         for left in self._aws.every("ecs", "list_tasks", "taskArns", cluster=self._cluster, family=kind):
             self._ended(name, left)
-        definition = self._register(task_definition(self._target, record, "", release))
+        definition = self._definitions.register(task_definition(self._target, record, "", release))
         try:
             answer = self._aws.ask(
                 "ecs",
@@ -177,7 +178,7 @@ class EcsDriver:
                 raise DriverError(f"{name} could not be started: {answer['failures'] or 'ECS does not say why'}")
             task = self._ended(name, answer["tasks"][0]["taskArn"])
         finally:
-            self._deregister(kind)
+            self._definitions.retire(kind)
         lines = self._lines(name, task["taskArn"])
         (container,) = task["containers"]
         if (status := container.get("exitCode")) != 0:
@@ -207,7 +208,8 @@ class EcsDriver:
             name=found["serviceName"],
             service=_tags(found)["service"],
             colour=_tags(found)["colour"],
-            release=self._release(found["taskDefinition"]),
+            # A service says what it was told to be; what its tasks are started from cannot be changed afterwards.
+            release=self._definitions.release(found["taskDefinition"]),
             definition=found["taskDefinition"],
             desired=found["desiredCount"],
             running=found["runningCount"],
@@ -215,16 +217,11 @@ class EcsDriver:
             reason=primary.get("rolloutStateReason", ""),
         )
 
-    def _release(self, definition: str) -> Release:
-        # A service says what it was told to be; what its tasks are started from cannot be changed afterwards.
-        answer = self._aws.ask("ecs", "describe_task_definition", taskDefinition=definition, include=["TAGS"])
-        return release_of(answer.get("tags", []))
-
     def _have(self, service: Record, colour: str, release: Release, found: Running | None, as_many: int) -> None:
         if found and found.release == release and found.desired and not found.failed:
             return
         count = max(service["replicas"], as_many)
-        definition = self._register(task_definition(self._target, service, colour, release))
+        definition = self._definitions.register(task_definition(self._target, service, colour, release))
         if found:
             wish = {"taskDefinition": definition, "desiredCount": count, "forceNewDeployment": True}
             self._aws.ask("ecs", "update_service", cluster=self._cluster, service=found.name, **wish)
@@ -262,42 +259,6 @@ class EcsDriver:
         code = f" with exit code {container['exitCode']}" if container.get("exitCode") is not None else ""
         reasons = filter(None, (task.get("stoppedReason"), container.get("reason")))
         return f"{text}; a task ended{code}: {'; '.join(reasons)}"
-
-    # --- task definitions
-
-    def _register(self, record: Record) -> str:
-        answer = self._aws.ask("ecs", "register_task_definition", **record)
-        return str(answer["taskDefinition"]["taskDefinitionArn"])
-
-    def _deregister(self, name: str, *, newest: int = 0) -> None:
-        """Retire the task definitions of a family, except for so many of the newest."""
-        request = {"familyPrefix": name, "status": "ACTIVE", "sort": "DESC"}
-        arns = self._aws.every("ecs", "list_task_definitions", "taskDefinitionArns", **request)
-        own = [arn for arn in arns if arn.rpartition("/")[2].rpartition(":")[0] == name]
-        for arn in own[newest:]:
-            self._aws.ask("ecs", "deregister_task_definition", taskDefinition=arn)
-
-    def _renew(self, job: Record, release: Release) -> None:
-        """Let the schedule start this release from now on. It names no revision, so it starts the newest."""
-        name = family(self._target, job["name"])
-        if self._job(name) != release:
-            self._register(task_definition(self._target, job, "", release))
-        self._deregister(name, newest=1)
-
-    def _job(self, name: str) -> Release | None:
-        try:
-            return self._release(name)
-        except RefusedError as error:
-            # What AWS answers for a family without an active revision.
-            if error.code == "ClientException":
-                return None
-            raise
-
-    def _standing_of_jobs(self, release: str) -> Standing:
-        found = [self._job(family(self._target, job["name"])) for job in self._jobs]
-        if all(one and one.configuration == release for one in found):
-            return Standing.WHOLE
-        return Standing.OTHER if any(found) else Standing.ABSENT
 
     # --- what runs once
 

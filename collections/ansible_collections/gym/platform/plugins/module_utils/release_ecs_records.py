@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.filter.aws import logical_id
+from ansible_collections.gym.platform.plugins.filter.aws import logical_id, schedule_cron
 from ansible_collections.gym.platform.plugins.module_utils import fargate
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import DriverError, Release, Standing
 
@@ -76,7 +76,7 @@ def tags(target: Target, **more: str) -> list[dict[str, str]]:
 
 
 def family(target: Target, service: str, colour: str = "") -> str:
-    """Return the name of a task definition; that of a job is known to the schedule in the stack of the queues."""
+    """Return the name of a task definition; those of jobs are known to the role of the schedules, in a stack."""
     return "-".join(filter(None, (target.name, service, colour)))
 
 
@@ -162,16 +162,20 @@ def network(target: Target) -> dict[str, Any]:
     }
 
 
+def capacity(service: Record) -> list[dict[str, Any]]:
+    """Return on which capacity a service's tasks run."""
+    return [{key[0].lower() + key[1:]: one[key] for key in one} for one in fargate.CAPACITY[service["kind"]]]
+
+
 def service_record(target: Target, service: Record, colour: str, definition: str, count: int) -> dict[str, Any]:
     """Describe the service of a colour, with the ARN of its task definition and its number of tasks."""
-    strategy = fargate.CAPACITY[service["kind"]]
     record: dict[str, Any] = {
         "cluster": target.fact("ComputeClusterName"),
         "serviceName": f"{service['name']}-{colour}",
         "taskDefinition": definition,
         "desiredCount": count,
         "platformVersion": "LATEST",
-        "capacityProviderStrategy": [{key[0].lower() + key[1:]: one[key] for key in one} for one in strategy],
+        "capacityProviderStrategy": capacity(service),
         "availabilityZoneRebalancing": "ENABLED",
         "enableECSManagedTags": True,
         "propagateTags": "TASK_DEFINITION",
@@ -195,6 +199,37 @@ def service_record(target: Target, service: Record, colour: str, definition: str
             }
         ]
     return record
+
+
+def schedule_record(target: Target, job: Record, definition: str) -> dict[str, Any]:
+    """Describe when a job runs, with the ARN of what it starts."""
+    (where,) = network(target).values()
+    return {
+        "GroupName": target.fact("QueueSchedulesName"),
+        "Name": job["name"],
+        "Description": f"Runs {job['name']}",
+        "ScheduleExpression": schedule_cron(job["schedule"]),
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "State": "ENABLED",
+        "KmsKeyArn": target.fact("SecretsMessagesKeyArn"),
+        "Target": {
+            "Arn": target.fact("ComputeClusterArn"),
+            "RoleArn": target.fact("QueueSchedulesRoleArn"),
+            "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600},
+            "DeadLetterConfig": {"Arn": target.fact("QueueSchedulesDeadQueueArn")},
+            "EcsParameters": {
+                "TaskDefinitionArn": definition,
+                "TaskCount": 1,
+                "CapacityProviderStrategy": capacity(job),
+                "PropagateTags": "TASK_DEFINITION",
+                # The same words as ECS's, with other initials.
+                "NetworkConfiguration": {
+                    "awsvpcConfiguration": {key[0].upper() + key[1:]: value for key, value in where.items()}
+                },
+            },
+        },
+    }
 
 
 def configuration(target: Target, release: Release, secret_versions: Mapping[str, str]) -> str:

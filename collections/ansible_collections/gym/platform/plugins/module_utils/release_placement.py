@@ -43,6 +43,11 @@ class Place:
         """Tell a host's second and third instance apart in names."""
         return f"-{self.index + 1}" if self.index else ""
 
+    @property
+    def server(self) -> str:
+        """Return what the front door calls the instance."""
+        return f"{self.host}{self.suffix()}"
+
 
 def places(service: Record, hosts: Sequence[str]) -> list[Place]:
     """Spread the replicas of a service evenly over the hosts; a job has one place, on the first."""
@@ -85,7 +90,7 @@ def edge_services(services: Sequence[Record], hosts: Mapping[str, str], domain: 
             **{
                 colour: [
                     {
-                        "name": f"{place.host}{place.suffix()}",
+                        "name": place.server,
                         "address": hosts[place.host],
                         "port": place.port(int(service["port"]), colour),
                     }

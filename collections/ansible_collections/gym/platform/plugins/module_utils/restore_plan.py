@@ -235,14 +235,16 @@ def _before(
 
 
 def _check_given_up(request: Request, repository: Repository, backup: Backup, target: datetime.datetime) -> None:
-    """Refuse a moment that there were two of: one in what an earlier restore gave up, one in what came after it."""
+    """Refuse a moment that an earlier restore gave up, unless it is said which history is meant."""
     for fork in repository.forks if request.timeline == 0 else ():
-        if fork.given_up_from and fork.given_up_from < target and backup.timeline <= fork.timeline:
+        begin, end = fork.given_up_from, fork.given_up_until
+        if begin and begin < target and (end is None or target < end) and backup.timeline <= fork.timeline:
+            until = f"until it was made at {moments.show(end)}" if end else "until it was made"
             raise RefusedError(
                 f"restore_to is {moments.show(target)}, and an earlier restore gave up what was written from"
-                f" {moments.show(fork.given_up_from)} on. Say which history is meant:"
+                f" {moments.show(begin)} on, {until}. Say which history is meant:"
                 f" -e restore_timeline={fork.timeline} for what was given up,"
-                f" -e restore_timeline={timeline_of(repository.newest_segment)} for what was written since."
+                f" -e restore_timeline={timeline_of(repository.newest_segment)} for what that restore went back to."
             )
 
 

@@ -20,6 +20,7 @@ from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info import (
     Repository,
+    history_file,
     read_history,
     read_repository,
 )
@@ -139,9 +140,11 @@ class PgBackRest:
         timeline = timeline_to_follow(request, repository)
         if timeline <= 1:
             return repository
-        file = f"{repository.archive}/{timeline:08X}.history"
-        history = self._ask(f"--repo={repository.number}", "--ignore-missing", "repo-get", file)
-        return replace(repository, forks=read_history(history))
+        where = f"--repo={repository.number}"
+        listing = json.loads(self._ask(where, "--output=json", "repo-ls", repository.archive))
+        file = f"{repository.archive}/{history_file(timeline)}"
+        history = self._ask(where, "--ignore-missing", "repo-get", file)
+        return replace(repository, forks=read_history(history, timeline, listing))
 
     @staticmethod
     def now() -> datetime.datetime:

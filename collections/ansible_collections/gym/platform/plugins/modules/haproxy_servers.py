@@ -18,6 +18,11 @@ options:
     type: list
     elements: str
     default: []
+  servers:
+    description: The servers of these backends that are waited for. Without any, all of them.
+    type: list
+    elements: str
+    default: []
   until:
     description:
       - V(up) waits until every server of the backends passes its health checks.
@@ -88,6 +93,7 @@ def main() -> None:
         argument_spec={
             "socket": {"type": "path", "default": MASTER_SOCKET},
             "backends": {"type": "list", "elements": "str", "default": []},
+            "servers": {"type": "list", "elements": "str", "default": []},
             "until": {"type": "str", "choices": ["up", "drained"], "default": "up"},
             "timeout": {"type": "int", "default": 30},
         },
@@ -100,7 +106,7 @@ def main() -> None:
             servers = runtime.servers()
             # Asked after the servers: a process that is replaced in between is among the older ones.
             older = runtime.older() if module.params["until"] == "drained" else []
-            problem = unmet(servers, module.params["backends"], module.params["until"], older)
+            problem = unmet(servers, module.params["backends"], module.params["until"], older, module.params["servers"])
             waited = time.monotonic() - start
             if not problem or waited > module.params["timeout"]:
                 break

@@ -94,6 +94,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -125,20 +126,23 @@ except ImportError:
 TABLES = """
     SELECT n.nspname, c.relname,
            (SELECT json_agg(json_build_array(
-                       a.attname, format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
-                       a.attgenerated <> '', a.attidentity = 'a', coalesce(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname), ''))
-                   ORDER BY a.attnum)
+                       a.attname,
+                       format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
+                       a.attgenerated <> '',
+                       a.attidentity = 'a',
+                       coalesce(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname), '')
+                   ) ORDER BY a.attnum)
               FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
            (SELECT json_agg(a.attname ORDER BY array_position(k.conkey, a.attnum))
               FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
              WHERE k.conrelid = c.oid AND k.contype = 'p'),
-           (SELECT json_agg(DISTINCT pn.nspname || '.' || p.relname)
-              FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+           (SELECT json_agg(DISTINCT s.nspname || '.' || p.relname)
+              FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace s ON s.oid = p.relnamespace
              WHERE k.conrelid = c.oid AND k.contype = 'f' AND NOT k.condeferrable)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
        AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-"""  # noqa: E501
+"""
 
 # What goes with a table, and with what goes with it. A view hangs on its rule, which hangs on the table.
 DEPENDENTS = """
@@ -288,8 +292,7 @@ def make_tables(module: AnsibleModule, source: Any, words: Mapping[str, Any], pa
         dump, listing = f"{directory}/schema.dump", f"{directory}/contents"
         run(module, "pg_dump", "--schema-only", "--format=custom", f"--file={dump}", f"--dbname={dsn}")
         chosen = contents_of(run(module, "pg_restore", "--list", dump), objects)
-        with open(listing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - as the module's other files
-            stream.write("\n".join(chosen) + "\n")
+        Path(listing).write_text("\n".join(chosen) + "\n", encoding="utf-8")
         before, after = (
             statements_of(
                 run(module, "pg_restore", "--file=-", f"--use-list={listing}", f"--section={section}-data", dump)

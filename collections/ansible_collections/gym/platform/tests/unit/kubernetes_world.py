@@ -100,6 +100,10 @@ class KubernetesWorld(httpx2.BaseTransport):
                 found.setdefault(colour, set()).add(variables(pod)["RELEASE_VERSION"])
         return found
 
+    def workers(self) -> set[str]:
+        pods = [pod for pod in self.api.all("pods") if pod["spec"]["containers"][0]["name"] == WORKER["name"]]
+        return {variables(pod)["RELEASE_VERSION"] for pod in pods}
+
     def job_version(self) -> str:
         jobs = [item["spec"]["jobTemplate"]["spec"]["template"] for item in self.api.all("cronjobs")]
         return variables(jobs[0])["RELEASE_VERSION"] if jobs else ""

@@ -38,7 +38,14 @@ WORKER: dict[str, Any] = {
     "cpu": 0.5,
     "memory_mb": 128,
 }
-JOB: dict[str, Any] = {"name": "report", "kind": "job", "command": ["report"], "cpu": 0.5, "memory_mb": 128}
+JOB: dict[str, Any] = {
+    "name": "report",
+    "kind": "job",
+    "command": ["report"],
+    "schedule": "*-*-* 02:30:00",
+    "cpu": 0.5,
+    "memory_mb": 128,
+}
 SERVICES = [API, WORKER, JOB]
 HOSTS = {"app-1": "10.0.0.1", "app-2": "10.0.0.2"}
 
@@ -76,6 +83,9 @@ class World(Protocol):
     def versions(self) -> dict[str, set[str]]:
         """Return the versions of what stands, by colour, whether or not it runs; colours with nothing are left out."""
 
+    def workers(self) -> set[str]:
+        """Return the versions of the workers that run."""
+
     def job_version(self) -> str:
         """Return the version of the scheduled job, empty before the first release."""
 
@@ -85,7 +95,7 @@ class DockerWorld:
 
     slow = False
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, serial: str = "100%") -> None:
         self.missing: set[str] = {"nowhere"}
         self.broken: set[str] = {"broken"}
         self.lying: set[str] = {"liar"}
@@ -94,7 +104,8 @@ class DockerWorld:
         self.stuck = False
         self.shifts: list[int] = []
         self.before_change: Callable[[], None] = lambda: None
-        self.settings = dict(settings or {"REGION": "local"})
+        self.serial = serial
+        self.settings = {"REGION": "local"}
         self.services: Sequence[Mapping[str, Any]] = SERVICES
         self.containers: dict[str, dict[str, dict[str, Any]]] = {host: {} for host in HOSTS}
         self.maps: dict[str, dict[str, str]] = {"edge-1": {"api": "0"}, "edge-2": {"api": "0"}}
@@ -116,6 +127,7 @@ class DockerWorld:
             "mounts": [],
             "assets_directory": "/srv/assets",
             "health_command": ["check", "http://127.0.0.1:{port}{path}"],
+            "serial": self.serial,
             "ready_timeout_seconds": 1,
             "drain_timeout_seconds": 1,
             "stop_timeout_seconds": 1,
@@ -132,6 +144,14 @@ class DockerWorld:
                 if item["colour"]:
                     found.setdefault(item["colour"], set()).add(item["version"])
         return found
+
+    def workers(self) -> set[str]:
+        return {
+            item["version"]
+            for items in self.containers.values()
+            for item in items.values()
+            if item["kind"] == "worker" and item["running"]
+        }
 
     def job_version(self) -> str:
         job = self.containers["app-1"].get("report")
@@ -204,4 +224,9 @@ class DockerWorld:
         return {"written": True, "mark": self.files[host][1]}
 
 
-WORLDS: dict[str, Callable[[], World]] = {"docker": DockerWorld, "ecs": EcsWorld, "kubernetes": KubernetesWorld}
+WORLDS: dict[str, Callable[[], World]] = {
+    "docker": DockerWorld,
+    "docker_one_by_one": lambda: DockerWorld(serial="1"),
+    "ecs": EcsWorld,
+    "kubernetes": KubernetesWorld,
+}

@@ -139,6 +139,12 @@ def test_damage_is_told_from_a_store_that_is_away(restic: Answers) -> None:
     assert program.main(["verify", "data"]) == 1
 
 
+def test_a_copy_is_laid_down_also_on_the_machine_that_replaces_the_one_that_made_it(restic: Answers) -> None:
+    assert program.main(["restore", "data", "--target", "/x", "--host", "cache-0"]) == 0
+    assert restic.environment["RESTIC_REPOSITORY"] == "s3:x/copies/data/cache-0"
+    assert restic.commands == [["restic", "restore", "--no-lock", "--target", "/x", "latest"]]
+
+
 def described(capsys: pytest.CaptureFixture[str]) -> Any:
     assert program.main(["describe", "data"]) == 0
     return json.loads(capsys.readouterr().out)["repositories"][0]

@@ -295,6 +295,14 @@ def test_older_processes_are_those_that_a_reload_has_left() -> None:
         parse_older("Permission denied")
 
 
+def test_only_the_servers_that_are_named_are_waited_for() -> None:
+    servers = parse_servers(TABLE)
+    assert (
+        unmet(servers, ["api_blue"], "drained", names=["app-2"]) == "api_blue/app-2 still has 1 open or queued requests"
+    )
+    assert unmet(servers, ["api_green"], "up", names=["app-3"]) == "HAProxy has no backend api_green with app-3"
+
+
 def test_a_backend_that_does_not_exist_never_fulfils_anything() -> None:
     assert unmet(parse_servers(TABLE), ["nothing"], "drained") == "HAProxy has no backend nothing"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -247,19 +248,36 @@ def test_what_is_not_decided_goes_as_declared(releasing: Releasing, declared: st
     assert releasing.release("2", judge, inconclusive=declared).result is result
 
 
+def test_there_are_workers_at_every_change_and_the_job_follows_once(releasing: Releasing) -> None:
+    releasing.release("1")
+    world = releasing.world
+    workers: list[set[str]] = []
+    jobs: list[str] = []
+
+    def look() -> None:
+        workers.append(world.workers())
+        jobs.append(world.job_version())
+
+    world.before_change = look
+    assert releasing.release("2").result is Result.LIVE
+    assert [found for found, _ in itertools.groupby(workers)] == [{"1"}, {"1", "2"}, {"2"}]
+    assert [found for found, _ in itertools.groupby(jobs)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
 @pytest.mark.parametrize("then", ["2", "3", "1"])
 def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_puts_right(
-    releasing: Releasing, then: str
+    make: Callable[[], World], then: str
 ) -> None:
     """Killed before the first change, before the second, and so on, until a release comes to its end."""
-    number = 0
+    slow, number = make().slow, 0
     ways = ["2", "3", "1"]
     while True:
         number += 1
         # A world behind an API is killed once at each change, not once for each way on.
-        if releasing.world.slow and number % len(ways) != ways.index(then):
+        if slow and number % len(ways) != ways.index(then):
             continue
-        other = Releasing(WORLDS_OF[type(releasing.world)]())
+        other = Releasing(make())
         other.release("1")
         if not other.killed_at(number, partial(other.release, "2")):
             break
@@ -277,15 +295,19 @@ def test_a_controller_killed_at_any_change_leaves_a_target_that_the_next_run_put
     assert number > 10
 
 
+@pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
 @pytest.mark.parametrize("by_release", [True, False], ids=["by releasing it", "by rolling back again"])
-def test_a_rollback_that_is_killed_at_any_change_is_ended_as_a_rollback(releasing: Releasing, by_release: bool) -> None:
+def test_a_rollback_that_is_killed_at_any_change_is_ended_as_a_rollback(
+    make: Callable[[], World], by_release: bool
+) -> None:
+    slow = make().slow
     number = taken_up = 0
     while True:
         number += 1
         # As above.
-        if releasing.world.slow and number % 2 != by_release:
+        if slow and number % 2 != by_release:
             continue
-        other = Releasing(WORLDS_OF[type(releasing.world)]())
+        other = Releasing(make())
         for version in ("1", "2"):
             other.release(version)
         if not other.killed_at(number, other.rollback):
@@ -491,6 +513,3 @@ def test_a_plan_only_tells(releasing: Releasing) -> None:
     story = releasing.run().release("2", only_plan=True)
     assert "shift green 10 %" in story.sentence
     assert releasing.serves() == {"1"}
-
-
-WORLDS_OF = {type(make()): make for make in WORLDS.values()}

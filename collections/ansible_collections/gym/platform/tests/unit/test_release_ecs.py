@@ -16,8 +16,9 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TrialListener, key_of
 from ansible_collections.gym.platform.plugins.module_utils.release_run import Result
-from release_ecs_world import LOGS, NAME, EcsWorld, colour_of, version_of
-from release_worlds import API, SERVICES
+from ansible_collections.gym.platform.tests.unit.release_ecs_account import colour_of, version_of
+from release_ecs_world import LOGS, NAME, EcsWorld
+from release_worlds import API, JOB, SERVICES
 from test_release_drivers import Releasing
 
 
@@ -215,7 +216,7 @@ def test_the_rules_of_a_service_that_is_no_longer_described_go_with_the_next_rel
 ) -> None:
     releasing.release("1")
     world.settings["domain"] = "another.test"
-    EcsWorld.worlds["api.another.test"] = world
+    world.hosts["api.another.test"] = world
     assert releasing.release("2").result is Result.LIVE
     hosts = {
         key_of(rule["Conditions"]).split()[0]
@@ -223,6 +224,59 @@ def test_the_rules_of_a_service_that_is_no_longer_described_go_with_the_next_rel
         for rule in world.rules(listener).values()
     }
     assert hosts == {"api.another.test"}
+
+
+def test_a_schedule_is_what_its_noun_and_the_stacks_say(world: EcsWorld, releasing: Releasing) -> None:
+    assert world.schedules() == {}, "nothing runs before there is anything to run"
+    releasing.release("1")
+    (schedule,) = world.schedules().values()
+    assert (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]) == ("cron(30 2 * * ? *)", "UTC")
+    assert (schedule["State"], schedule["KmsKeyArn"]) == ("ENABLED", world.facts["SecretsMessagesKeyArn"])
+    target = schedule["Target"]
+    assert target["Arn"] == world.facts["ComputeClusterArn"]
+    assert target["RoleArn"] == world.facts["QueueSchedulesRoleArn"]
+    assert target["DeadLetterConfig"] == {"Arn": world.facts["QueueSchedulesDeadQueueArn"]}
+    started = target["EcsParameters"]
+    assert started["CapacityProviderStrategy"] == [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    assert started["NetworkConfiguration"]["awsvpcConfiguration"] == {
+        "AssignPublicIp": "DISABLED",
+        "Subnets": ["subnet-a", "subnet-b"],
+        "SecurityGroups": ["sg-1"],
+    }
+    assert started["TaskDefinitionArn"] in world.client("ecs").list_task_definitions()["taskDefinitionArns"]
+
+
+def test_another_time_of_a_job_is_no_new_release(world: EcsWorld, releasing: Releasing) -> None:
+    releasing.release("1")
+    world.settings["services"] = [*SERVICES[:-1], {**JOB, "schedule": "*-*-* 04:00:00"}]
+    story = releasing.release("1")
+    assert [step.action for step in story.steps] == ["retire"]
+    assert world.schedules()["report"]["ScheduleExpression"] == "cron(0 4 * * ? *)"
+    assert releasing.release("1").result is Result.UNCHANGED
+
+
+@pytest.mark.parametrize("state", ["gone", "DISABLED"])
+def test_a_schedule_that_somebody_took_away_is_put_back(world: EcsWorld, releasing: Releasing, state: str) -> None:
+    releasing.release("1")
+    before = world.schedules()["report"]
+    scheduler, place = world.client("scheduler"), {"Name": "report", "GroupName": NAME}
+    if state == "gone":
+        scheduler.delete_schedule(**place)
+    else:
+        parts = ("ScheduleExpression", "FlexibleTimeWindow", "Target")
+        scheduler.update_schedule(**place, State=state, **{part: before[part] for part in parts})
+    assert releasing.release("1").result is Result.LIVE
+    after = world.schedules()["report"]
+    assert after["State"] == "ENABLED"
+    assert world.job_version() == "1"
+
+
+def test_a_job_that_is_no_longer_described_runs_no_more(world: EcsWorld, releasing: Releasing) -> None:
+    releasing.release("1")
+    world.settings["services"] = SERVICES[:-1]
+    assert releasing.release("2").result is Result.LIVE
+    assert world.schedules() == {}
+    assert f"{NAME}-report:1" not in active(world)
 
 
 def test_what_runs_once_has_its_own_secrets_and_says_its_last_lines(world: EcsWorld) -> None:
@@ -355,5 +409,6 @@ def test_nothing_is_left_of_releases_when_both_colours_have_gone(world: EcsWorld
     driver, _ = world.connect()
     for colour in ("blue", "green"):
         driver.stop(colour, None)
-    assert (world.services(), world.scaled()) == ([], {})
+    assert (world.services(), world.scaled(), world.schedules()) == ([], {}, {})
+    assert active(world) == set()
     assert not world.rules("Live") and not world.rules("Trial")

@@ -33,6 +33,8 @@ FULL, NOON, LATER = "20300131-020000F", "20300131-020000F_20300131-120000D", "20
 # What a restore to just before 14:00 leaves behind: PostgreSQL's own words.
 RESTORED_AT_TWO = "1\t0/60003E0\tbefore 2030-01-31 14:00:00.328281+00\n\n"
 FAILED_OVER = "1\t0/60003E0\tno recovery target specified\n\n"
+# Which was made at 15:30.
+LISTING = {"00000002.history": {"time": int((DAY + datetime.timedelta(hours=15.5)).timestamp()), "type": "file"}}
 DISK = Disk(free=100 * GIB)
 
 
@@ -104,10 +106,10 @@ def test_positions_and_segments_are_in_the_same_order() -> None:
 
 
 def test_histories_tell_restores_from_failovers() -> None:
-    (restored,) = read_history(RESTORED_AT_TWO)
+    restored, failed = read_history(RESTORED_AT_TWO + FAILED_OVER.replace("1", "2", 1), 3, LISTING)
     assert (restored.timeline, restored.position) == (1, 0x60003E0)
-    assert restored.given_up_from == at(14).replace(microsecond=328281)
-    assert [fork.given_up_from for fork in read_history(FAILED_OVER)] == [None]
+    assert (restored.given_up_from, restored.given_up_until) == (at(14).replace(microsecond=328281), at(15.5))
+    assert (failed.timeline, failed.given_up_from, failed.given_up_until) == (2, None, None)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_a_backup_without_its_wal_is_refused() -> None:
 # After a restore to 14:00 that was made at 15:30: the backup of 15:00 lies in what was given up, that of 17:00 behind.
 AFTER = row("20300131-170000F", 17, "000000020000000000000008")
 TWO_HISTORIES = replace(
-    repository([*ROWS, AFTER], newest="00000002000000000000000A"), forks=read_history(RESTORED_AT_TWO)
+    repository([*ROWS, AFTER], newest="00000002000000000000000A"), forks=read_history(RESTORED_AT_TWO, 2, LISTING)
 )
 
 
@@ -294,7 +296,8 @@ TWO_HISTORIES = replace(
         ("2030-01-31T17:30:00Z", 0, "20300131-170000F", 2),
         ("2030-01-31T13:00:00Z", 0, NOON, 2),
         ("2030-01-31T15:10:00Z", 1, LATER, 1),
-        ("2030-01-31T15:45:00Z", 2, NOON, 2),
+        ("2030-01-31T15:10:00Z", 2, NOON, 2),
+        ("2030-01-31T15:45:00Z", 0, NOON, 2),
         (LATER, 0, LATER, 1),
     ],
 )
@@ -310,8 +313,9 @@ def test_after_a_restore_both_histories_can_be_reached(to: str, timeline: int, l
         (
             "2030-01-31T15:10:00Z",
             0,
-            "an earlier restore gave up what was written from 2030-01-31T14:00:00.328281Z on. Say which history is"
-            " meant: -e restore_timeline=1 for what was given up, -e restore_timeline=2 for what was written since",
+            "an earlier restore gave up what was written from 2030-01-31T14:00:00.328281Z on, until it was made at"
+            " 2030-01-31T15:30:00Z. Say which history is meant: -e restore_timeline=1 for what was given up,"
+            " -e restore_timeline=2 for what that restore went back to.",
         ),
         ("latest", 1, "restore_timeline=1 needs a moment: give a time in restore_to instead of 'latest'"),
         ("latest", 7, "restore_timeline is 7; the archive has 1 to 2"),
@@ -324,13 +328,15 @@ def test_a_moment_that_there_were_two_of_is_refused(to: str, timeline: int, said
 
 
 def test_a_failover_gives_nothing_up() -> None:
-    failed_over = replace(repository(newest="00000002000000000000000A"), forks=read_history(FAILED_OVER))
+    failed_over = replace(repository(newest="00000002000000000000000A"), forks=read_history(FAILED_OVER, 2, LISTING))
     found = plan(Request(to="2030-01-31T14:30:00Z"), failed_over)
     assert (found.backup.label, found.timeline) == (NOON, 2)
 
 
 def test_a_timeline_that_no_backup_leads_to_is_refused() -> None:
-    alone = replace(repository([ROWS[2]], newest="00000002000000000000000A"), forks=read_history(RESTORED_AT_TWO))
+    alone = replace(
+        repository([ROWS[2]], newest="00000002000000000000000A"), forks=read_history(RESTORED_AT_TWO, 2, LISTING)
+    )
     for to in ("latest", "2030-01-31T16:00:00Z"):
         with pytest.raises(RefusedError, match="No backup leads to timeline 2: give another restore_timeline"):
             plan(Request(to=to), alone)
