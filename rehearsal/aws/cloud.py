@@ -21,6 +21,7 @@ from rehearsal.aws import (
     databases,
     drift,
     guards,
+    images,
     private,
     regions,
     resource_types,
@@ -159,6 +160,7 @@ def serve(listener: socket.socket, region: str, ready: Callable[[], None]) -> No
     weights.register()
     databases.register()
     backups.register()
+    images.register()
     cloud = application_autoscaling.scaling(regions.reached(app))
 
     async def run() -> None:

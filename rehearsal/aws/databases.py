@@ -315,7 +315,13 @@ def stacked(own: Handlers) -> Handlers:
         addressed(instance)
         return name, {**attributes, "Endpoint.Address": instance["Endpoint"]["Address"]}
 
-    return {**own, "create": create}
+    def update(physical_id: str, old: Any, new: Mapping[str, Any], *rest: Any) -> Any:
+        answer = own["update"](physical_id, old, new, *rest)
+        if region := new.get("AutomaticBackupReplicationRegion"):
+            replicate(rds._instances[answer[0]], region, new.get("AutomaticBackupReplicationKmsKeyId", ""))
+        return answer
+
+    return {**own, "create": create, "update": update}
 
 
 # --- how AWS writes it
@@ -394,7 +400,7 @@ def _refusing(act: Callable[[Parameters], Answer]) -> Callable[[Parameters], Ans
 
 def register() -> None:
     """Teach MiniStack."""
-    taught = {
+    taught: dict[str, Callable[[Parameters], Answer]] = {
         "CopyDBSnapshot": copy_snapshot,
         "CreateDBInstance": functools.partial(create, "CreateDBInstance"),
         "CreateDBInstanceReadReplica": functools.partial(create, "CreateDBInstanceReadReplica"),

@@ -70,6 +70,14 @@ def owned_as(physical_id: str) -> str | None:
     return next((key for key, item in owned if item.get("PhysicalResourceId") == physical_id), None)
 
 
+def known(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a service knows of a resource as its attributes are called: `repositoryUri` is `RepositoryUri`."""
+    fields = {key: value for fields in record.values() if isinstance(fields, dict) for key, value in fields.items()}
+    named = {key[:1].upper() + key[1:]: value for key, value in fields.items() if isinstance(value, str)}
+    arns = [value for key, value in named.items() if key.endswith("Arn")]
+    return {**({"Arn": arns[0]} if len(arns) == 1 else {}), **named}
+
+
 def guarded(rtype: str, own: Handlers, native: frozenset[str]) -> Handlers:
     """Return a type's handlers with these guards before them, and all published attributes in their answers."""
     exists = existing(native)
@@ -115,7 +123,8 @@ def guarded(rtype: str, own: Handlers, native: frozenset[str]) -> Handlers:
         (value,) = identifier.values()
         refuse(None if exists(rtype, value) else f"{rtype} {value} was not found")
         # MiniStack itself can know it by another key: secrets by their names.
-        return complete((next((key for _, key in records.found_in(rtype, value).values()), value), {}))
+        key = next((key for _, key in records.found_in(rtype, value).values()), value)
+        return complete((key, known(records.record(rtype, value))))
 
     wrapped: dict[str, Callable[..., Any]] = {"create": create, "update": update, "delete": delete}
     # MiniStack imports few types.

@@ -10,6 +10,7 @@ NAMES = {
     "ministack.services.cloudcontrol": ("_resources", "_resource_key"),
     "ministack.services.ec2": ("_ACTION_MAP", "_addresses", "_nat_gateways"),
     "ministack.services.alb": ("_action_xml", "_p", "_parse_actions", "_rules"),
+    "ministack.services.ecr": ("_create_repository", "_images", "_put_image", "_repositories"),
     "ministack.services.ecs": ("_ACTION_MAP", "_mark_task_stopped", "_primary_deployment", "_services", "_tasks"),
     "ministack.services.backup": (
         "_describe_copy_job",
@@ -41,7 +42,12 @@ NAMES = {
     "ministack.services.ssm": ("resolve_parameter_value",),
     "ministack.services.tagging": ("_COLLECTORS", "_collect_secretsmanager"),
     "ministack.services.cloudformation": ("_stacks", "_change_sets"),
-    "ministack.services.cloudformation.changesets": ("_create_change_set", "_diff_resources", "_deploy_stack_async"),
+    "ministack.services.cloudformation.changesets": (
+        "_IMPORT_LOOKUPS",
+        "_create_change_set",
+        "_deploy_stack_async",
+        "_diff_resources",
+    ),
     "ministack.services.cloudformation.drift": (
         "_DRIFT_READERS",
         "_differences",

@@ -10,6 +10,7 @@ import yaml
 
 MODULES = (
     "aws_backup",
+    "aws_bucket_copy",
     "aws_cost",
     "aws_prices",
     "aws_rds_promote",
@@ -18,6 +19,7 @@ MODULES = (
     "aws_rds_snapshot_copy",
     "aws_rds_takeover",
     "aws_savings",
+    "aws_stand_in",
 )
 PLACE = "ansible_collections.gym.platform.plugins.modules"
 
