@@ -88,9 +88,7 @@ class Stored:
 
 def to_copy(source: Mapping[str, Stored], target: Mapping[str, Stored]) -> list[str]:
     """Return the names of what is only in the source, or younger there."""
-    return sorted(
-        name for name, one in source.items() if name not in target or one.stored > target[name].stored
-    )
+    return sorted(name for name, one in source.items() if name not in target or one.stored > target[name].stored)
 
 
 def listed(client: Any, bucket: str) -> dict[str, Stored]:
