@@ -37,7 +37,7 @@ SAID = {
     # A drill has a place of its own, where it is in nobody's way; a person takes the usual one.
     "__dr_drill_restore": f"{ENVIRONMENT} playbooks/restore.yml",
     "__dr_drill_look": CONSTANTS["__dr_drill_look"],
-    "__dr_drill_check": CONSTANTS["__dr_drill_check"],
+    "__dr_drill_find_wal": CONSTANTS["__dr_drill_find_wal"],
     "__dr_drill_cache_status": CONSTANTS["__dr_drill_cache_status"],
 }
 # What only a drill does: causing the disaster, and taking it away.

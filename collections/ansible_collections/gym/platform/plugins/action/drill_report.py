@@ -92,7 +92,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             measured = dataclasses.replace(measured, rto_seconds=since)
         about = {"environment": options["environment"], "scenario": options["scenario"]}
         policy, why = Policy(**options["policy"]), " ".join(filter(None, failures))
-        report = record(about, measured, policy, steps, past(book.stem.parent), why, looks[1:])
+        report = record(
+            about, measured, policy, steps, past(book.stem.parent), why, looks[1:], outage=options["back"] is None
+        )
         data, shown = (book.stem.with_name(f"{book.stem.name}.{kind}") for kind in ("json", "html"))
         write_atomically(data, json.dumps(report, indent=2) + "\n")
         write_atomically(shown, page(report, attempts))

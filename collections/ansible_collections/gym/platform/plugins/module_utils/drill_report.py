@@ -71,26 +71,22 @@ def record(
     past: Iterable[Record],
     failure: str = "",
     restored: Sequence[Measurement] = (),
+    *,
+    outage: bool = True,
 ) -> dict[str, Any]:
     """Return the report.
 
     `about` has environment and scenario, `past` the reports of earlier drills, and `restored` what was found in
-    databases that were restored besides.
+    databases that were restored besides. Without an `outage`, the recovery time is that of data that were away.
     """
     why = reasons(measured, policy, failure)
     for one in restored:
         why += [f"In the restored database: {reason}" for reason in _whole(one, policy)]
     rto = measured.rto_seconds
-    took = "did not come back" if rto is None else f"could not write for {rto:.1f} s"
-    sentence = (
-        f"The drill {about['scenario']} of {about['environment']} has {'failed' if why else 'passed'}: clients {took},"
-        f" {measured.rows_found} of {measured.rows_expected} acknowledged markers are there"
-        f" (RPO {measured.rpo_seconds:.1f} s)."
-    )
     return {
         **about,
         "passed": not why,
-        "sentence": " ".join([sentence, *why]),
+        "sentence": " ".join([f"{'Failed' if why else 'Passed'}.", _sentence(about, measured, outage), *why]),
         "reasons": why,
         "time": _moment(steps[0].begun) if steps else "",
         "seconds": round(steps[-1].ended - steps[0].begun, 1) if steps else 0.0,
@@ -103,6 +99,15 @@ def record(
         "steps": [{**dataclasses.asdict(step), "seconds": round(step.ended - step.begun, 2)} for step in steps],
         "trend": trend(past, str(about["scenario"])),
     }
+
+
+def _sentence(about: Record, measured: Measurement, outage: bool) -> str:
+    who, what = ("Clients", "could not write for") if outage else ("The markers", "were away for")
+    rto = measured.rto_seconds
+    took = f"{what} {rto:.1f} s" if rto is not None else "did not come back"
+    there = f"{measured.rows_found} of {measured.rows_expected} acknowledged markers are there"
+    drill = f"drill {about['scenario']} of {about['environment']}"
+    return f"{who} {took} in the {drill}, and {there} (RPO {measured.rpo_seconds:.1f} s)."
 
 
 def _counts(measured: Measurement) -> dict[str, Any]:
