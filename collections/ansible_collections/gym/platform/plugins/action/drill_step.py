@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {"changed": True, "msg": f"Would run: {options['run']}"}
+        command = options["run"]
+        if options["says"]:
+            # One that hangs would never be asked again.
+            command = f"timeout {options['timeout']} sh -c {shlex.quote(command)}"
         begun = time.time()
         end = time.monotonic() + options["timeout"]
         while True:
-            done = self._command(options["run"], options["directory"])
+            done = self._command(command, options["directory"])
             failure = self._failure(done, options["says"])
             if not failure or not options["says"] or time.monotonic() > end:
                 break

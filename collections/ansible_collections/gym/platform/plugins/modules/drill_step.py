@@ -29,7 +29,7 @@ options:
     type: str
     default: ""
   timeout:
-    description: For how many seconds it is asked again.
+    description: For how many seconds it is run again; one run takes no longer either. Only with O(says).
     type: int
     default: 60
   disaster:

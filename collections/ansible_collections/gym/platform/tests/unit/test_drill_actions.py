@@ -33,6 +33,9 @@ PLAYBOOK = """
     - name: Meet an error
       gym.platform.drill_step: {{run: "echo because >&2; exit 3"}}
       ignore_errors: true
+    - name: Hang
+      gym.platform.drill_step: {{run: "sleep 60", says: "^done$", timeout: 1}}
+      ignore_errors: true
     - name: Wait in vain
       gym.platform.drill_step: {{run: "echo never", says: "^always$", timeout: 1}}
 """
@@ -63,17 +66,17 @@ def test_steps_are_taken_and_remembered(tmp_path: Path) -> None:
         "Wait for what is said",
         "See the errors apart",
         "Meet an error",
+        "Hang",
         "Wait in vain",
     ], done.stdout
     assert (tmp_path / "cause").read_text() == "caused\n"
-    assert [step.disaster for step in steps] == [True, False, False, False, False]
-    assert [bool(step.failure) for step in steps] == [False, False, False, True, True]
+    assert [step.disaster for step in steps] == [True, False, False, False, False, False]
+    assert [bool(step.failure) for step in steps] == [False, False, False, True, True, True]
     assert steps[1].ended - steps[1].begun >= 1.0, "asked again after half a second, twice"
     assert all(one.ended <= other.begun for one, other in itertools.pairwise(steps))
     assert steps[3].failure == "it ended with 3; it said: because"
-    assert steps[4].failure.startswith(
-        "not within 1 s: it ended with 0, without having said '^always$'; it said: never"
-    )
+    assert steps[4].failure == "not within 1 s: it ended with 124, without having said '^done$'; it said: nothing"
+    assert steps[5].failure == "not within 1 s: it ended with 0, without having said '^always$'; it said: never"
     assert done.returncode == 2
     assert "Wait in vain: not within 1 s" in done.stdout
 
