@@ -1,4 +1,4 @@
-"""Runs of staging's own playbooks against an embedded cloud."""
+"""Runs of an environment's own playbooks against an embedded cloud."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ PLANTED = "Planted-0f6b1c2d-secret"
 class Runs:
     """Runs of playbooks, each with a build directory and a store of planted secrets of this test."""
 
-    def __init__(self, endpoint: str, directory: Path) -> None:
-        self.endpoint, self.directory, self.logs = endpoint, directory, ""
+    def __init__(self, endpoint: str, directory: Path, environment: str = "staging", build: str = "build") -> None:
+        self.endpoint, self.directory, self.environment, self.logs = endpoint, directory, environment, ""
+        self.told = (
+            f"__stacks_endpoint={endpoint} __build_directory={directory}/{build} state_directory={directory}/state"
+        )
         generated = yaml.safe_load((ROOT / "group_vars/all/secret_store.yml").read_text())["secret_store"]["generated"]
         SecretStore(directory / "state").write(dict.fromkeys(names(generated), PLANTED))
 
@@ -26,11 +29,10 @@ class Runs:
         """Begin a run that goes on by itself."""
         command = [
             "ansible-playbook",
-            f"--inventory={ROOT}/inventories/staging",
+            f"--inventory={ROOT}/inventories/{self.environment}",
             f"{ROOT}/playbooks/{playbook}.yml",
             "--extra-vars",
-            f"__stacks_endpoint={self.endpoint} __build_directory={self.directory}/build "
-            f"state_directory={self.directory}/state",
+            self.told,
             *options,
         ]
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": PLANTED, "AWS_SECRET_ACCESS_KEY": PLANTED}

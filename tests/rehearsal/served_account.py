@@ -24,9 +24,9 @@ LATE = timedelta(minutes=2)
 class ServedAccount(EcsAccount):
     """An account in which somebody serves: one-offs come to their end, and the balancer counts."""
 
-    def __init__(self, endpoint: str, environment: str, host: str) -> None:
-        super().__init__(endpoint, "rehearsal", REGION, f"{PLATFORM}-{environment}")
-        stacks = Stacks(Settings(PLATFORM, environment, REGION, (DR_REGION, GLOBAL_REGION)), clients(endpoint))
+    def __init__(self, endpoint: str, environment: str, host: str, region: str = REGION) -> None:
+        super().__init__(endpoint, "rehearsal", region, f"{PLATFORM}-{environment}")
+        stacks = Stacks(Settings(PLATFORM, environment, region, (DR_REGION, GLOBAL_REGION)), clients(endpoint))
         stacks.read()
         self.facts = {
             f"{logical_id(stack)}{name}": value

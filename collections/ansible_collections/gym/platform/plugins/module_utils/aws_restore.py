@@ -95,6 +95,8 @@ def wished(source: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[s
     chosen |= {name: sorted(chosen[name]) for name in LISTS if name in chosen}
     if source is not None:
         found = {name: value for name, value in settings(source).items() if value is not None}
+        if chosen.get("managed_password") is False:
+            found.pop("managed_password_key", None)
         return {**found, **chosen}
     if missing := [name for name in ("multi_az", "security_groups", "parameter_group") if name not in chosen]:
         raise RequestError(

@@ -45,7 +45,10 @@ class Client(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Database:
-    """Where the database takes clients in: any of the addresses, all under one name, that of the certificate."""
+    """Where the database takes clients in: any of the addresses, all under one name, that of the certificate.
+
+    Without addresses the name leads there.
+    """
 
     addresses: Sequence[str]
     port: int
@@ -58,11 +61,11 @@ class Database:
 
         Raises psycopg.OperationalError when none lets the user in.
         """
-        turn = first % len(self.addresses)
+        turn = first % len(self.addresses) if self.addresses else 0
         addresses = [*self.addresses[turn:], *self.addresses[:turn]]
         return psycopg.connect(
-            host=",".join([self.hostname] * len(addresses)),
-            hostaddr=",".join(addresses),
+            host=",".join([self.hostname] * len(addresses)) or self.hostname,
+            hostaddr=",".join(addresses) or None,
             port=str(self.port),
             dbname=self.name,
             user=user,

@@ -36,7 +36,7 @@ options:
         required: true
         suboptions:
           addresses:
-            description: Addresses, any of which will do.
+            description: Addresses, any of which will do; none where the name leads there.
             type: list
             elements: str
             required: true
