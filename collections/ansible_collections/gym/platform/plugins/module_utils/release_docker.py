@@ -137,7 +137,7 @@ class DockerDriver:
     def stop(self, colour: str, stays: Release | None) -> None:
         """Drain the colour's open requests, stop its containers, and renew the jobs."""
         # What outlives the drain gets the stop timeout on top: a service finishes its requests on SIGTERM.
-        self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds, self._target.hosts))
+        self._call(self._servers(colour, "drained", self._target.drain_timeout_seconds))
         # Without a release that stays, jobs stay as they are.
         jobs = self._wanted("", stays) if stays else {host: [] for host in self._target.hosts}
         gone = [colour, ""] if stays else [colour]
@@ -178,17 +178,21 @@ class DockerDriver:
             raise DriverError("; ".join(problems))
         return answers
 
-    def _servers(self, colour: str, until: str, seconds: int, hosts: Collection[str]) -> list[Call]:
-        """Return the calls that wait on every front door until what some hosts have of the colour is up or drained."""
+    def _servers(self, colour: str, until: str, seconds: int, hosts: Collection[str] = ()) -> list[Call]:
+        """Return the calls that wait on every front door until the colour's servers are up or drained.
+
+        Of some hosts, only what stands there is waited for.
+        """
+        everywhere = list(self._target.hosts)
         found = {
             f"{service['name']}_{colour}": {
-                place.server for place in places(service, list(self._target.hosts)) if place.host in hosts
+                place.server for place in places(service, everywhere) if place.host in (hosts or everywhere)
             }
             for service in self._web
         }
         waiting = {
             "backends": [backend for backend, servers in found.items() if servers],
-            "servers": sorted(set().union(*found.values())),
+            "servers": sorted(set().union(*found.values())) if hosts else [],
             "until": until,
             "timeout": seconds,
         }
