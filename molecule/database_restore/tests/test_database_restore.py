@@ -223,6 +223,9 @@ def test_the_same_request_restores_nothing_again_and_another_is_refused(
         ({"restore_place": "in_place"}, "restore_confirm is missing: add -e restore_confirm=molecule"),
         ({**IN_PLACE, "restore_confirm": "production"}, "restore_confirm is 'production'"),
         ({**IN_PLACE, "restore_tenant": "north-gym"}, "'north-gym' alone cannot be restored"),
+        ({"restore_tenant": "north-gym", "restore_table": "members"}, "Ask for a tenant, which comes back as a whole"),
+        ({"restore_tenant": "north-gym", "restore_rows": "missing"}, "these alone can come back with restore_rows"),
+        ({"restore_table": "members", "restore_rows": "some"}, "must be one of: all, missing, got: some"),
     ],
 )
 def test_what_cannot_be_is_refused_and_touches_nothing(site: Site, request_: dict[str, str], said: str) -> None:
