@@ -99,7 +99,8 @@ class PgBackRest:
     def __init__(self, options: Mapping[str, Any], host: Host) -> None:
         """Take the module's options."""
         self._stanza, self._configuration = str(options["stanza"]), str(options["configuration"])
-        self._processes = options["processes"] or os.cpu_count() or 1
+        # Without a number, pgBackRest's configuration says how many.
+        self._processes = [f"--process-max={options['processes']}"] if options["processes"] else []
         self._work = f"{options['work_directory']}/{options['name']}.spool"
         self._host = host
 
@@ -155,14 +156,14 @@ class PgBackRest:
         """Restore the files. What is right already is left alone. Raises RecoveryError."""
         # On the repository's machine the configuration says on which host the live database is; this one is here.
         here = ["--reset-pg1-host", f"--pg1-path={directory}", f"--repo={plan.repository}"]
-        spool = [f"--spool-path={self._work}", f"--lock-path={self._work}", f"--process-max={self._processes}"]
+        spool = [f"--spool-path={self._work}", f"--lock-path={self._work}", *self._processes]
         fetch = " ".join([*self._words(*here, *spool, "--archive-async"), 'archive-get %f "%p"'])
         recovery = {**plan.recovery_options(), "restore_command": fetch}
         status, output, errors = self._host.run(
             self._words(
                 *here,
                 f"--lock-path={self._work}",
-                f"--process-max={self._processes}",
+                *self._processes,
                 f"--set={plan.backup.label}",
                 "--delta",
                 # A standby does not promote itself: not at a hole in the archive, and not at its end.

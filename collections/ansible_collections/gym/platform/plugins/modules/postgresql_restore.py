@@ -85,7 +85,7 @@ options:
     type: path
     default: /usr/lib/postgresql/15/bin
   processes:
-    description: How many processes copy and decompress; V(0) is one for each processor.
+    description: How many processes copy and decompress; V(0) leaves it to pgBackRest's configuration.
     type: int
     default: 0
   settings:
