@@ -168,6 +168,8 @@ class Run:
         self._story: Story
         # Whether there may be something to contract; a command that expands can say that there is not.
         self._contracts = True
+        # How the old colour failed its tests before the database was touched; no failure after that is evidence.
+        self._old_failed = ""
         self._kind = ""
 
     # --- what is asked for ---
@@ -402,6 +404,11 @@ class Run:
                 driver.shift(share_of_green(step.colour, step.share))
             case Action.RETIRE:
                 driver.stop(step.colour, wanted)
+            case Action.EXPAND if wanted and found.old:
+                self._old_failed = self._failure(found.live, found.old)
+                return self._with_release(step, wanted)
+            case Action.PROVE_OLD if self._old_failed:
+                return f"nothing to prove: it failed before the database was touched: {self._old_failed}"
             case Action.PROVE_OLD if found.old:
                 return smoke(driver.address(step.colour), procedure.smoke, found.old.version)
             case Action.JUDGE:
@@ -432,6 +439,15 @@ class Run:
                 said = driver.run("migrate", procedure.contract, wanted)
                 self._story.contracted |= changed(said)
                 return said
+        return ""
+
+    def _failure(self, colour: str, release: Release) -> str:
+        """Return why a colour fails the smoke tests, empty where it passes."""
+        try:
+            smoke(self._driver.address(colour), self._procedure.smoke, release.version)
+        except (DriverError, SmokeError) as error:
+            self._say(f"the {colour} colour, which is to be replaced, fails already: {error}")
+            return str(error)
         return ""
 
     def _judged(self, step: Step, least: float, most: float) -> str:

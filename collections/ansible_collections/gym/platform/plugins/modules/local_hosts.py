@@ -264,7 +264,7 @@ class Hosts:
             if step.verb in ("remove", "create", "attach", "start", "unpause"):
                 by_name.setdefault(step.name, []).append(step)
         self._side_by_side(self._change, by_name.items())
-        self._side_by_side(self._remove_volume, ((step,) for step in steps if step.verb == "remove_volume"))
+        self._side_by_side(self._remove_volume, ((step.name,) for step in steps if step.verb == "remove_volume"))
         for step in steps:
             if step.verb == "remove_network":
                 self._engine.call("DELETE", f"/networks/{quote(step.name)}", accept=(404,))
@@ -303,6 +303,9 @@ class Hosts:
 
     def _create(self, name: str) -> None:
         host = self._by_container[name]
+        if host.engine:
+            # What is left of a host that is no more: its services would start again, with the secrets of then.
+            self._remove_volume(self._desired.volume(host))
         body = payload(self._desired, host, self._image)
         key = (self._ssh / "id_ed25519.pub").read_bytes()
         body["Labels"] |= {LABEL_SPEC: fingerprint(self._desired, host), LABEL_KEY: key_mark(key)}
@@ -317,8 +320,8 @@ class Hosts:
     def _remove(self, name: str) -> None:
         self._engine.call("DELETE", f"/containers/{quote(name)}", {"force": 1, "v": 1}, accept=(404,))
 
-    def _remove_volume(self, step: Step) -> None:
-        self._engine.call("DELETE", f"/volumes/{quote(step.name)}", accept=(404,))
+    def _remove_volume(self, name: str) -> None:
+        self._engine.call("DELETE", f"/volumes/{quote(name)}", accept=(404,))
 
     def _attach(self, name: str) -> None:
         """Give a host its place on the network back, whatever became of the network that it was on."""

@@ -201,6 +201,29 @@ def test_what_fails_before_the_traffic_is_never_noticed(
     assert releasing.release("3").result is Result.LIVE
 
 
+def test_a_live_version_that_fails_on_the_expanded_database_ends_the_release(releasing: Releasing) -> None:
+    releasing.release("1")
+
+    def breaks(said: str) -> None:
+        if "expand" in said:
+            releasing.world.lying.add("1")
+
+    story = releasing.run(say=breaks).release("2")
+    assert (story.result, [step.action for step in story.steps][:2]) == (Result.FAILED, ["expand", "prove old"])
+    assert "answered by version another, not 1" in story.sentence
+    assert releasing.serves() == {"1"}
+
+
+def test_a_live_version_that_fails_already_keeps_no_other_out(releasing: Releasing) -> None:
+    releasing.release("1")
+    releasing.world.lying.add("1")
+    story = releasing.release("2")
+    assert story.result is Result.LIVE, story.sentence
+    (proven,) = (step.detail for step in story.steps if step.action == "prove old")
+    assert "failed before the database was touched: api: GET /version was answered by version another" in proven
+    assert releasing.serves() == {"2"}
+
+
 def test_an_image_that_does_not_exist_touches_nothing(releasing: Releasing) -> None:
     releasing.release("1")
     with pytest.raises(DriverError, match="nowhere"):
