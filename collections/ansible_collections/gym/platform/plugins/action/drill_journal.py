@@ -90,6 +90,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         return result
 
     def _begun(self, book: Book, options: Mapping[str, Any]) -> dict[str, Any]:
+        if other := book.another():
+            raise AnsibleActionFail(
+                f"This environment is not fit for a drill: {other} is under way, and each would measure the other's"
+                " disaster. Wait until it has ended."
+            )
         if options["database"] and options["rows"]:
             with self._owner(options["database"]) as session:
                 prepare(session, options["database"]["user"])
@@ -133,6 +138,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
 
     def _absent(self, book: Book, options: Mapping[str, Any]) -> dict[str, Any]:
         book.stop()
+        if book.another():
+            return {"changed": False}
         # What cannot be reached now is cleared away by the next drill; the drill itself says what is wrong.
         with suppress(psycopg.Error, redis.RedisError, OSError):
             if options["database"] and options["rows"]:

@@ -103,6 +103,14 @@ class Book:
         except OSError as error:
             raise BookError(f"the writer of markers ended at once: {self.said()}") from error
 
+    def another(self) -> str:
+        """Name the other drill of this environment, or the switchover, that is under way; empty where there is none."""
+        for process in sorted(self.stem.parent.parent.glob("*/*.writer.json")):
+            other = Book(process.with_name(process.name.removesuffix(".writer.json")))
+            if other.stem != self.stem and other.writes():
+                return f"{other.stem.parent.name} of {other.stem.name}"
+        return ""
+
     def writes(self) -> bool:
         """Tell whether the writer runs."""
         try:

@@ -125,6 +125,17 @@ def test_the_process_writes_down_failures_and_ends_when_it_is_told_to(tmp_path: 
     book.stop()
 
 
+def test_a_drill_knows_of_another_one_of_its_environment_while_that_runs(tmp_path: Path) -> None:
+    first = Book(tmp_path / "development" / "switchover" / "20260101T000000Z")
+    second = Book(tmp_path / "development" / "dr_drill" / "20260101T000001Z")
+    elsewhere = Book(tmp_path / "staging" / "dr_drill" / "20260101T000001Z")
+    first.start(options(), os.getpid())
+    assert (first.another(), elsewhere.another()) == ("", "")
+    assert second.another() == "switchover of 20260101T000000Z"
+    first.stop()
+    assert second.another() == ""
+
+
 def test_the_process_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
     book = Book(tmp_path / "drill")
     with subprocess.Popen(["sleep", "60"]) as run:
