@@ -16,6 +16,16 @@ from typing import Any, Protocol
 NOT_OURS = ("pause", "standby_cluster")
 LEADER_ROLES = ("leader", "standby_leader")
 POLL_SECONDS = 0.5
+# The options of every module that shows the certificate of its host, and of those that call the API besides.
+IDENTITY: dict[str, dict[str, Any]] = {
+    "certificate": {"type": "path", "required": True},
+    "certificate_key": {"type": "path", "required": True, "no_log": False},
+    "certificate_authority": {"type": "path", "required": True},
+}
+API: dict[str, dict[str, Any]] = {
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+}
 
 
 class PatroniError(Exception):

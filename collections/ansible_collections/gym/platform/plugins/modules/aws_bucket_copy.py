@@ -34,10 +34,7 @@ options:
     description: How many objects are copied at the same time.
     type: int
     default: 32
-  endpoint_url:
-    description: Another endpoint than AWS's own.
-    type: str
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     support: full

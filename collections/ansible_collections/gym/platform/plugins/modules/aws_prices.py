@@ -16,10 +16,8 @@ options:
     description: The table.
     type: path
     required: true
-  endpoint_url:
-    description: Another endpoint than AWS's own.
-    type: str
-requirements: [boto3, PyYAML]
+requirements: [PyYAML]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     support: full

@@ -32,10 +32,7 @@ options:
     description: How many seconds to wait for it.
     type: int
     default: 3600
-  endpoint_url:
-    description: Another endpoint than AWS's own.
-    type: str
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     support: full

@@ -35,10 +35,7 @@ options:
     description: How many seconds to wait for it.
     type: int
     default: 14400
-  endpoint_url:
-    description: Another endpoint than AWS's own.
-    type: str
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     support: full

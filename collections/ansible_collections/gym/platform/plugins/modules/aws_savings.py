@@ -65,10 +65,7 @@ options:
     description: The region of the instances.
     type: str
     required: true
-  endpoint_url:
-    description: Another endpoint than AWS's own.
-    type: str
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     support: full

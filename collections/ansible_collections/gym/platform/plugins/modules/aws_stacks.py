@@ -90,10 +90,7 @@ options:
     description: Seconds that one stack may take; the largest database takes an hour.
     type: int
     default: 7200
-  endpoint_url:
-    description: Another endpoint than AWS's own, such as an embedded cloud.
-    type: str
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws]
 attributes:
   check_mode:
     description: Plans.

@@ -25,30 +25,11 @@ options:
     description: All dynamic settings of the cluster; one that is not here is removed.
     type: dict
     required: true
-  username:
-    description: The user for requests that change something.
-    type: str
-    required: true
-  password:
-    description: The password of O(username).
-    type: str
-    required: true
-  certificate:
-    description: The certificate that this host shows.
-    type: path
-    required: true
-  certificate_key:
-    description: The key of O(certificate).
-    type: path
-    required: true
-  certificate_authority:
-    description: The authority whose certificates are trusted.
-    type: path
-    required: true
   timeout:
     description: Seconds that a member may take to join or to come back.
     type: int
     default: 300
+extends_documentation_fragment: [gym.platform.patroni, gym.platform.patroni.api]
 attributes:
   check_mode:
     support: full
@@ -89,6 +70,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.patroni import (
+    API,
+    IDENTITY,
     Cluster,
     HttpsApi,
     PatroniError,
@@ -134,24 +117,15 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "url": {"type": "str", "default": "https://127.0.0.1:8008"},
             "configuration": {"type": "dict", "required": True},
-            "username": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "certificate": {"type": "path", "required": True},
-            "certificate_key": {"type": "path", "required": True, "no_log": False},
-            "certificate_authority": {"type": "path", "required": True},
+            **IDENTITY,
+            **API,
             "timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     options = module.params
     try:
-        api = HttpsApi(
-            options["username"],
-            options["password"],
-            options["certificate"],
-            options["certificate_key"],
-            options["certificate_authority"],
-        )
+        api = HttpsApi(*(options[name] for name in (*API, *IDENTITY)))
         cluster = Cluster(api, options["url"], options["name"], options["timeout"])
         result = bring_up_to_date(cluster, options["name"], options["configuration"], module.check_mode)
     except OSError as error:

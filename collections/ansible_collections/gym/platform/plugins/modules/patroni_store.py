@@ -32,18 +32,7 @@ options:
     description: What all of Patroni's keys begin with.
     type: str
     default: /patroni/
-  certificate:
-    description: The certificate that this host shows.
-    type: path
-    required: true
-  certificate_key:
-    description: The key of O(certificate).
-    type: path
-    required: true
-  certificate_authority:
-    description: The authority whose certificates are trusted.
-    type: path
-    required: true
+extends_documentation_fragment: [gym.platform.patroni]
 attributes:
   check_mode:
     support: full
@@ -86,6 +75,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.patroni import IDENTITY
 
 # What Patroni 3 keeps of the database itself, beside the settings and the members (its `dcs/__init__.py`).
 MEMORY = ("initialize", "leader", "status", "optime/leader", "sync", "history", "failover", "failsafe")
@@ -146,9 +136,7 @@ def main() -> None:
             "forget": {"type": "bool", "default": False},
             "url": {"type": "str", "default": "https://127.0.0.1:2379"},
             "namespace": {"type": "str", "default": "/patroni/"},
-            "certificate": {"type": "path", "required": True},
-            "certificate_key": {"type": "path", "required": True, "no_log": False},
-            "certificate_authority": {"type": "path", "required": True},
+            **IDENTITY,
         },
         supports_check_mode=True,
     )

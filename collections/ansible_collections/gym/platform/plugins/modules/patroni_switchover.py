@@ -20,30 +20,11 @@ options:
     description: The REST API of the member that this runs on.
     type: str
     default: https://127.0.0.1:8008
-  username:
-    description: The user for requests that change something.
-    type: str
-    required: true
-  password:
-    description: The password of O(username).
-    type: str
-    required: true
-  certificate:
-    description: The certificate that this host shows.
-    type: path
-    required: true
-  certificate_key:
-    description: The key of O(certificate).
-    type: path
-    required: true
-  certificate_authority:
-    description: The authority whose certificates are trusted.
-    type: path
-    required: true
   timeout:
     description: Seconds that the successor may take to lead, and the former leader to follow.
     type: int
     default: 60
+extends_documentation_fragment: [gym.platform.patroni, gym.platform.patroni.api]
 attributes:
   check_mode:
     support: full
@@ -89,7 +70,13 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.patroni import Cluster, HttpsApi, PatroniError
+from ansible_collections.gym.platform.plugins.module_utils.patroni import (
+    API,
+    IDENTITY,
+    Cluster,
+    HttpsApi,
+    PatroniError,
+)
 from ansible_collections.gym.platform.plugins.module_utils.patroni_switchover import FED, leader_of, successor
 
 
@@ -117,19 +104,15 @@ def main() -> None:
         argument_spec={
             "successor": {"type": "str", "default": ""},
             "url": {"type": "str", "default": "https://127.0.0.1:8008"},
-            "username": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "certificate": {"type": "path", "required": True},
-            "certificate_key": {"type": "path", "required": True, "no_log": False},
-            "certificate_authority": {"type": "path", "required": True},
+            **IDENTITY,
+            **API,
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     options = module.params
-    identity = (options[name] for name in ("certificate", "certificate_key", "certificate_authority"))
     try:
-        api = HttpsApi(options["username"], options["password"], *identity)
+        api = HttpsApi(*(options[name] for name in (*API, *IDENTITY)))
         cluster = Cluster(api, options["url"], "the cluster", options["timeout"])
         result = switch_over(cluster, options["successor"], module.check_mode)
     except OSError as error:

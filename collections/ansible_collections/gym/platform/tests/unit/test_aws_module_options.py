@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.gym.platform.tests.unit.documented import documentation
 
 MODULES = (
     "aws_backup",
@@ -54,7 +55,7 @@ def compared(documented: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_documented_options_are_the_real_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, told = specification(name, monkeypatch)
-    documented = yaml.safe_load(module.DOCUMENTATION)
+    documented = documentation(module)
     assert documented["module"] == name
     assert {n: compared(o) for n, o in documented["options"].items()} == {
         n: compared(o) for n, o in told["argument_spec"].items()
@@ -66,7 +67,7 @@ def test_the_documented_options_are_the_real_ones(name: str, monkeypatch: pytest
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_and_answers_are_documented(name: str) -> None:
     module = importlib.import_module(f"{PLACE}.{name}")
-    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    options = documentation(module)["options"]
     examples = yaml.safe_load(module.EXAMPLES)
     assert examples
     for example in examples:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.gym.platform.plugins.action import aws_stacks
 from ansible_collections.gym.platform.plugins.lookup.outputs import picked
 from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift
@@ -14,6 +13,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_client import Req
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
 from ansible_collections.gym.platform.plugins.modules import aws_stacks as documented
+from ansible_collections.gym.platform.tests.unit.documented import documentation
 
 
 def test_a_failure_says_what_is_done_and_what_is_not() -> None:
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_documented_options_are_those_that_are_taken() -> None:
-    options = yaml.safe_load(documented.DOCUMENTATION)["options"]
+    options = documentation(documented)["options"]
     told = {
         name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
     }
