@@ -128,6 +128,9 @@ bench-verdict: $(VENV) ## simulate 10,000 releases: how often the judgement take
 bench-release: $(VENV) ## measure releases to the running platform, at rest and under load, against those of CHECKOUT
 	python -m tests.benchmarks.release $(CHECKOUT)
 
+bench-restore: $(VENV) ## measure a restoration of 10 GB in ENV, such as development-dr, against cp of the same files
+	python -m tests.benchmarks.restore --environment $(ENV)
+
 ##@ The repository
 validate: $(VENV) ## check the description of ENV; needs no host
 	$(PLAYBOOK) playbooks/validate.yml
@@ -231,7 +234,7 @@ apt:
 	"$${install[@]}" 2>/dev/null || { apt-get -qq update && "$${install[@]}"; }
 
 .NOTPARALLEL:
-.PHONY: apt audit bench bench-plan bench-release bench-verdict build clean collection controller cost \
+.PHONY: apt audit bench bench-plan bench-release bench-restore bench-verdict build clean collection controller cost \
 	diff-environments down drill end-to-end golden help hosts integration lint lint-migrations lint-stacks \
 	molecule molecule-down performance picture pipeline plan prove readmes rehearsal-tests rehearse release-demo \
 	requirements show-config smoke status test unit up validate
