@@ -17,7 +17,9 @@ from tests.project import Environment, Role, environment, roles
 MODULES = ("gym.platform.config_files", "ansible.builtin.template")
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False}
 # What a role learns from its host while it runs, and a plausible answer: by role, by variable.
-REGISTERED: dict[str, dict[str, Any]] = {}
+REGISTERED: dict[str, dict[str, Any]] = {
+    "drill_schedule": {"__drill_schedule_playbook": {"stat": {"exists": True, "pw_name": "platform"}}},
+}
 
 # Those of stacks are rendered by tests/stacks.
 WITH_TEMPLATES = [role for role in roles() if role.templates(stacks=False)]

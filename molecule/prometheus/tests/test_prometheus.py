@@ -121,7 +121,7 @@ def test_it_comes_back_with_its_samples_when_it_is_killed(machines: Machines) ->
     assert machines.get("query", query='up{job="prometheus"}', time=str(since))["result"]
 
 
-def test_alerts_on_backups_fire_when_they_have_to_and_not_before(machines: Machines) -> None:
+def test_alerts_on_backups_and_drills_fire_when_they_have_to_and_not_before(machines: Machines) -> None:
     """Decided by promtool, which does not wait for a day."""
     host = machines.hosts[-1]
     cases = (Path(__file__).parents[1] / "files" / "backups_test.yml").read_text()
@@ -129,5 +129,8 @@ def test_alerts_on_backups_fire_when_they_have_to_and_not_before(machines: Machi
     assert "SUCCESS" in host.check_output("promtool test rules /tmp/backups_test.yml 2>&1")
     # A rule that is not what it was is noticed.
     host.check_output("sed 's#/etc/prometheus/rules/#/tmp/#' -i /tmp/backups_test.yml")
-    host.check_output("sed 's/== 0/== 1/' /etc/prometheus/rules/backups.yml > /tmp/backups.yml")
-    assert "FAILED" in host.run("promtool test rules /tmp/backups_test.yml 2>&1").stdout
+    for file, change in (("backups", "s/== 0/== 1/"), ("alerts", "s/> 172800/> 259200/"), ("alerts", "s/172800s/1s/")):
+        host.check_output("cp /etc/prometheus/rules/backups.yml /etc/prometheus/rules/alerts.yml /tmp/")
+        assert "SUCCESS" in host.check_output("promtool test rules /tmp/backups_test.yml 2>&1")
+        host.check_output(f"sed '{change}' -i /tmp/{file}.yml")
+        assert "FAILED" in host.run("promtool test rules /tmp/backups_test.yml 2>&1").stdout

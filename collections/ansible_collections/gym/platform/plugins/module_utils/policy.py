@@ -16,6 +16,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.gym.platform.plugins.module_utils.drill_scenarios import CONFIRMED, unattended
 from ansible_collections.gym.platform.plugins.module_utils.environment import Document, Path_, Problem, dotted
 from ansible_collections.gym.platform.plugins.module_utils.schema import is_template, nearest, schemas
 
@@ -622,6 +623,34 @@ def differential_is_between_fulls(described: Description) -> Iterator[Finding]:
             f"{differential} is not more often than the full backup ({full})",
             ", ".join(FREQUENCIES[: FREQUENCIES.index(full)]),
         )
+
+
+@everywhere
+def drill_begins_by_itself(described: Description) -> Iterator[Finding]:
+    """A drill that cannot begin without a person, or not on this provider, would fail whenever its time has come."""
+    provider = described["platform"]["provider"]
+    legal = unattended(provider)
+    for index, drill in enumerate(described["backup"]["drills"]):
+        scenario = drill["scenario"]
+        if scenario in legal:
+            continue
+        why = "needs a confirmation by a person" if scenario in CONFIRMED else f"cannot be practised on {provider}"
+        yield Finding(
+            ("backup", "drills", index, "scenario"),
+            f"{scenario} {why}",
+            ", ".join(legal) or "none",
+            "remove it" + (", and run playbooks/dr_drill.yml by hand" if scenario in CONFIRMED else ""),
+        )
+
+
+@everywhere
+def drill_has_one_period(described: Description) -> Iterator[Finding]:
+    """A scenario is one timer: of two periods, one is forgotten."""
+    drills = enumerate(described["backup"]["drills"])
+    places: list[tuple[Path_, Any]] = [(("backup", "drills", index), drill["scenario"]) for index, drill in drills]
+    for place, scenario, first in _repeated(places):
+        message = f"{scenario} is practised by record {int(first[-1]) + 1} of backup.drills"
+        yield Finding((*place, "scenario"), message, "each scenario once", "keep one of them")
 
 
 # --- the network
