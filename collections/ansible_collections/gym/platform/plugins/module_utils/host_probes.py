@@ -160,8 +160,8 @@ def database(options: Mapping[str, Any]) -> list[Observation]:
 # --- the cache -----------------------------------------------------------------------------------------------------
 
 
-def judge_cache(info: Mapping[str, str]) -> list[Observation]:
-    """A replica has to be linked to its primary, and a primary has to have one."""
+def judge_cache(info: Mapping[str, str], *, replicated: bool) -> list[Observation]:
+    """A replica has to be linked to its primary, and a primary has to have one where there shall be any."""
     role = info.get("role", "unknown")
     if role == "slave":
         linked = info.get("master_link_status") == "up"
@@ -173,7 +173,8 @@ def judge_cache(info: Mapping[str, str]) -> list[Observation]:
         )
         return [observation("redis", linked, "replica", detail=detail)]
     replicas = int(info.get("connected_slaves", 0))
-    return [observation("redis", role == "master" and replicas > 0, "primary", detail=f"{replicas} replicas")]
+    healthy = role == "master" and (replicas > 0 or not replicated)
+    return [observation("redis", healthy, "primary", detail=f"{replicas} replicas")]
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -202,7 +203,7 @@ def cache(options: Mapping[str, Any]) -> list[Observation]:
             return line[1:]
 
         ask("AUTH", options["username"], options["password"])
-        return judge_cache(parse_info(ask("INFO", "replication")))
+        return judge_cache(parse_info(ask("INFO", "replication")), replicated=bool(options["replicated"]))
 
 
 # --- the queues ----------------------------------------------------------------------------------------------------

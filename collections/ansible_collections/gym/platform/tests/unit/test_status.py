@@ -136,7 +136,12 @@ def test_a_member_that_the_cluster_does_not_know_is_told() -> None:
     ],
 )
 def test_a_primary_has_a_replica_and_a_replica_its_primary(info: str, healthy: bool) -> None:
-    assert judge_cache(parse_info(info))[0]["healthy"] is healthy
+    assert judge_cache(parse_info(info), replicated=True)[0]["healthy"] is healthy
+
+
+def test_a_primary_that_is_alone_by_intention_is_healthy() -> None:
+    alone = "role:master\r\nconnected_slaves:0\r\n"
+    assert judge_cache(parse_info(alone), replicated=False)[0]["healthy"]
 
 
 def test_letters_among_the_dead_wait_for_a_person() -> None:
