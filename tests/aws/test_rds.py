@@ -11,8 +11,7 @@ from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aw
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
 from tests.aws.conftest import client
-
-HOME, AWAY = "eu-west-1", "eu-central-1"
+from tests.embedded import AWAY, HOME
 
 
 @pytest.fixture(scope="session")
