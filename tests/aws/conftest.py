@@ -1,4 +1,4 @@
-"""AWS's API as the embedded cloud answers it, one cloud for all tests here."""
+"""AWS's API as the embedded cloud answers it, a cloud for each file of tests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from tests import embedded
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start the cloud once, and give its address."""
+    """Start a cloud, and give its address."""
     with embedded.served(tmp_path_factory.mktemp("cloud")) as address:
         yield address
 

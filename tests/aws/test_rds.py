@@ -14,7 +14,7 @@ from tests.aws.conftest import client
 from tests.embedded import AWAY, HOME
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def account(endpoint: str) -> Any:
     """Return RDS with one primary, as production has it."""
     rds = client(endpoint, "rds", HOME)
