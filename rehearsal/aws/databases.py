@@ -30,6 +30,9 @@ INHERITED = ("Engine", "EngineVersion", "DBInstanceClass", "AllocatedStorage", "
 ENCRYPTION = ("StorageEncrypted", "KmsKeyId")
 NATIVE, NATIVE_SNAPSHOT, NATIVE_INSTANCE = dict(rds._ACTION_MAP), rds._snapshot_xml, rds._instance_xml
 LOGS = "EnabledCloudwatchLogsExports"
+# How many operations a second a disk of PostgreSQL on gp3 does without being asked for more, by its GiB: from AWS's
+# guide to RDS, "Storage types".
+SMALL_GP3_IOPS, LARGE_GP3_IOPS, LARGE_GP3_GIB = 3000, 12000, 400
 
 # By account and region: the backups of instances of other regions, by their ARN.
 replicated: dict[tuple[str, str], dict[str, Record]] = {}
@@ -372,12 +375,15 @@ def _described(snapshot: Record) -> str:
 
 
 def _shown(instance: Record) -> str:
-    """Show which logs are kept, and nothing for a source that there is not."""
+    """Show which logs are kept, what a disk can do, and nothing for a source that there is not."""
     logs = "".join(f"<member>{log}</member>" for log in instance.get(LOGS) or [])
     xml: str = NATIVE_INSTANCE(instance).replace(f"<{LOGS}/>", f"<{LOGS}>{logs}</{LOGS}>")
     arns = [arn for there in replicated.values() for arn, one in there.items() if one is instance]
     found = _xml([{"DBInstanceAutomatedBackupsReplication": {"DBInstanceAutomatedBackupsArn": arn}} for arn in arns])
     xml += f"<DBInstanceAutomatedBackupsReplications>{found}</DBInstanceAutomatedBackupsReplications>"
+    if instance.get("StorageType") == "gp3" and not instance.get("Iops"):
+        is_large = int(instance["AllocatedStorage"]) >= LARGE_GP3_GIB
+        xml += _xml({"Iops": LARGE_GP3_IOPS if is_large else SMALL_GP3_IOPS})
     source = "ReadReplicaSourceDBInstanceIdentifier"
     return xml.replace(f"<{source}></{source}>", "")
 

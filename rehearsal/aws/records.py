@@ -21,6 +21,8 @@ MODULES = {
 VOLATILE = re.compile(
     r"e?tag|_?(last|created|updated|modified).*|.*(time|timestamp|date|status|token|reason)"
     r"|(running|pending|registered|active)\w*count|objects|messages|instances|tasks|events|deployments"
+    # What was written into logs and tables; CloudFront's Items are properties.
+    r"|(?-i:streams|items|ItemCount|TableSizeBytes)"
     r"|_?version_?id|sequence.*|_master.*",
     re.IGNORECASE,
 )

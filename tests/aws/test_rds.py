@@ -11,11 +11,10 @@ from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aw
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
 from tests.aws.conftest import client
+from tests.embedded import AWAY, HOME
 
-HOME, AWAY = "eu-west-1", "eu-central-1"
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def account(endpoint: str) -> Any:
     """Return RDS with one primary, as production has it."""
     rds = client(endpoint, "rds", HOME)

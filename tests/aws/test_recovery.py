@@ -6,9 +6,7 @@ import datetime
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import ask
 from ansible_collections.gym.platform.plugins.modules import (
     aws_backup,
     aws_rds_restore,
@@ -18,10 +16,8 @@ from ansible_collections.gym.platform.plugins.modules import (
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
 from tests.aws.conftest import client
+from tests.embedded import ACCOUNT, AWAY, HOME, connected
 
-HOME, AWAY = "eu-west-1", "eu-central-1"
-# The account of whoever asks an embedded cloud with no number for a key.
-ACCOUNT = "000000000000"
 VAULT = f"arn:aws:backup:{AWAY}:{ACCOUNT}:backup-vault:gym-copies"
 
 
@@ -29,21 +25,6 @@ def rows(endpoint: str, name: str, region: str = HOME) -> list[int]:
     """Return the numbers that an instance has."""
     with connected(endpoint, name, region) as database:
         return [row[0] for row in database.execute("select number from drill order by number")]
-
-
-def connected(endpoint: str, name: str, region: str = HOME) -> psycopg.Connection[Any]:
-    place = ask(endpoint, "serve", {"account": ACCOUNT, "region": region, "instance": name})
-    return psycopg.connect(
-        host=place["hostname"],
-        hostaddr="127.0.0.1",
-        port=place["port"],
-        user=place["user"],
-        password=place["password"],
-        dbname=place["name"],
-        sslmode="verify-full",
-        sslrootcert=place["authority"],
-        autocommit=True,
-    )
 
 
 Write = Callable[[int], datetime.datetime]

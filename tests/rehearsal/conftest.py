@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
 from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Template, parse
-from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import Cloud
 from botocore.config import Config
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".cache/rehearsal_aws/bin/python"
+from tests import embedded
+
 NUMBERS = itertools.count(111111111111)
 
 
@@ -59,11 +57,8 @@ class Account:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert PYTHON.is_file(), "run `make .cache/rehearsal_aws/.installed`"
-    cloud = Cloud(tmp_path_factory.mktemp("cloud"))
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    yield cloud.start([str(PYTHON), "-m", "rehearsal.aws", "eu-west-1"], environment, 120)
-    assert cloud.stop(20)
+    with embedded.served(tmp_path_factory.mktemp("cloud")) as address:
+        yield address
 
 
 @pytest.fixture

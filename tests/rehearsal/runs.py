@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore
 
-from tests.rehearsal.conftest import ROOT
+from tests.project import ROOT
 
 PLANTED = "Planted-0f6b1c2d-secret"
 

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import Cloud, CloudError, ask
 
-from tests.rehearsal.conftest import PYTHON, ROOT, Account
+from tests.embedded import PYTHON
+from tests.project import ROOT
+from tests.rehearsal.conftest import Account
 
 
 def inside(program: str) -> str:

@@ -11,7 +11,7 @@ from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import
 from ansible_collections.gym.platform.plugins.module_utils.secret_store import SecretStore
 from ansible_collections.gym.platform.tests.unit.aws_pricing import usd
 
-from tests.rehearsal.conftest import ROOT
+from tests.project import ROOT
 from tests.rehearsal.runs import PLANTED, Runs
 
 

@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "parameters": {"type": "dict", "default": {}},
     "confirm_destroy": {"type": "list", "elements": "str", "default": []},
     "prune": {"type": "bool", "default": True},
+    "keep": {"type": "bool", "default": True},
     "workers": {"type": "int", "default": 8},
     "timeout": {"type": "int", "default": 7200},
     "endpoint_url": {"type": "str"},
@@ -88,6 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             parameters={**self._primary(options, client), **given},
             confirmed=frozenset(options["confirm_destroy"]),
             prune=options["prune"],
+            keep=options["keep"],
             workers=options["workers"],
             timeout=options["timeout"],
         )

@@ -136,7 +136,10 @@ class Instances:
         return sorted(listed, key=lambda snapshot: snapshot.made)
 
     def possible(self, name: str, replicated: bool = False) -> Possible:
-        """Return what an instance can be restored to: nothing without backups. `replicated`: by another region's."""
+        """Return what an instance can be restored to, here or by what another region has replicated to this one.
+
+        Raises RequestError for an instance, or for replicated backups, that there is not.
+        """
         backups = self.backups(name, replicated)
         return Possible(backups.earliest, backups.latest, self.snapshots(name))
 

@@ -204,9 +204,11 @@ class Applier:
             client.update_termination_protection(StackName=stack, EnableTerminationProtection=True)
             client.set_stack_policy(StackName=stack, StackPolicyBody=templates_.policy(stateful, confirmed))
 
-    def _lift(self, live: Live, document: Mapping[str, Any], names: Collection[str] | None) -> None:
+    def _lift(self, live: Live, document: Mapping[str, Any], names: Collection[str] | None, keep: bool = True) -> None:
         """Lift the protection of resources that will be deleted, by an update of the stack as it is."""
-        if lifted := templates_.unprotected(document, names):
+        wanted = document if keep else templates_.unkept(document)
+        lifted = templates_.unprotected(wanted, names) or wanted
+        if lifted != document:
             self._calls.say(f"{live.stack}: lifting the protection of what will be deleted")
             tags = [{"Key": key, "Value": value} for key, value in live.tags.items()]
             try:
@@ -238,7 +240,7 @@ class Applier:
         if live.protected:
             client.update_termination_protection(StackName=live.name, EnableTerminationProtection=False)
         if not live.void:
-            self._lift(live, self._calls.body(live), None)
+            self._lift(live, self._calls.body(live), None, keep=self._env.settings.keep)
         client.delete_stack(StackName=live.name)
         after = self._calls.wait(live)
         events = self._calls.events(live, begun)

@@ -33,6 +33,8 @@ class Settings:
     parameters: Mapping[str, str] = field(default_factory=dict)
     confirmed: frozenset[str] = frozenset()
     prune: bool = False
+    # Whether what the templates keep stays when all of a stack is deleted.
+    keep: bool = True
     workers: int = 8
     timeout: float = 7200
 

@@ -6,7 +6,7 @@ All of it is looked for before anything is begun: what is missing would otherwis
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gym.platform.plugins.module_utils import moments
@@ -24,6 +24,8 @@ class Wanted:
     version: str
     age_seconds: float
     """How far the backups of the database may be behind."""
+    to: datetime.datetime | None = None
+    """The moment that somebody has chosen, however long ago; None for the latest that there is."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class Found:
     secrets: Collection[str]
     buckets: Collection[str]
     tags: Sequence[str] | None
+    earliest: datetime.datetime | None
+    """From when on the database can be restored; None where that is not known."""
     latest: datetime.datetime | None
-    """Until when the database can be restored; None without backups of all its instances."""
+    """Until when; None without backups of all its instances."""
 
 
 def missing(wanted: Wanted, found: Found, region: str, now: datetime.datetime) -> list[str]:
@@ -52,12 +56,25 @@ def missing(wanted: Wanted, found: Found, region: str, now: datetime.datetime) -
 def _database(wanted: Wanted, found: Found, region: str, now: datetime.datetime) -> str:
     if found.latest is None:
         return f"{region} has no replicated backups of the database: AutomaticBackupReplicationRegion makes them."
-    age = (now - found.latest).total_seconds()
+    if wanted.to is None:
+        return _too_old(wanted, found.latest, now)
+    if wanted.to <= found.latest and (found.earliest is None or wanted.to >= found.earliest):
+        return ""
+    begin = moments.show(found.earliest) if found.earliest else "the oldest of them"
+    return (
+        f"evacuate_to is {moments.show(wanted.to)}, and {region} has replicated backups of the database from {begin} to"
+        f" {moments.show(found.latest)}: choose a moment of these."
+    )
+
+
+def _too_old(wanted: Wanted, latest: datetime.datetime, now: datetime.datetime) -> str:
+    age = (now - latest).total_seconds()
     if age <= wanted.age_seconds:
         return ""
     return (
-        f"The replicated backups of the database end at {moments.show(found.latest)}, {age:.0f} s ago, and at most"
-        f" {wanted.age_seconds:.0f} s are allowed (backup.rpo_minutes)."
+        f"The replicated backups of the database end at {moments.show(latest)}, {age:.0f} s ago, and at most"
+        f" {wanted.age_seconds:.0f} s are allowed (backup.rpo_minutes); an evacuation takes over with what there is by"
+        f" -e evacuate_to={moments.show(latest)}."
     )
 
 
@@ -74,7 +91,12 @@ def _images(wanted: Wanted, found: Found, region: str) -> str:
     return f"{region} has no image {wanted.version} in {wanted.repository}; the newest there are {newest}."
 
 
-def restorable(latest: Mapping[str, datetime.datetime | None]) -> datetime.datetime | None:
-    """Return until when all instances can be restored; None when one of them cannot be."""
-    moments_ = [moment for moment in latest.values() if moment is not None]
-    return min(moments_) if moments_ and len(moments_) == len(latest) else None
+def window(
+    backups: Collection[tuple[datetime.datetime | None, datetime.datetime | None] | None],
+) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+    """Return from when and until when all instances can be restored; None and None when one of them cannot be."""
+    found = [one for one in backups if one is not None]
+    lasts = [last for _, last in found if last is not None]
+    if not lasts or len(lasts) < len(backups):
+        return None, None
+    return max((first for first, _ in found if first is not None), default=None), min(lasts)

@@ -38,6 +38,8 @@ ATTRIBUTES = ("Condition", "CreationPolicy", "DeletionPolicy", "DependsOn", "Upd
 # By these, records of a list are recognised when another one comes before them.
 IDENTITIES = ("Key", "Name", "Id", "ID", "Sid", "ParameterName", "ContainerName", "RuleName", "DestinationPort")
 PROTECTIONS = ("DeletionProtection", "DeletionProtectionEnabled")
+# Each may have been there before its stack, and is deleted only when it is empty.
+CONTAINERS = ("AWS::Backup::BackupVault", "AWS::ECR::Repository", "AWS::S3::Bucket")
 
 
 class TemplateError(ValueError):
@@ -393,3 +395,17 @@ def unprotected(document: Mapping[str, Any], names: Collection[str] | None = Non
         for name, resource in document["Resources"].items()
     }
     return None if resources == document["Resources"] else {**document, "Resources": resources}
+
+
+def unkept(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the template with all of it ending with its stack, but for containers; no last snapshot is made."""
+
+    def ending(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "DeletionPolicy" not in resource or resource["Type"] in CONTAINERS:
+            return resource
+        found = {**resource, "DeletionPolicy": "Delete"}
+        if "DeleteAutomatedBackups" in (properties := resource.get("Properties", {})):
+            found["Properties"] = {**properties, "DeleteAutomatedBackups": True}
+        return found
+
+    return {**document, "Resources": {name: ending(resource) for name, resource in document["Resources"].items()}}

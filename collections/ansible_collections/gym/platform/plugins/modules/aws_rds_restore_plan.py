@@ -137,7 +137,7 @@ def run(options: Mapping[str, Any], client: Any, now: datetime.datetime) -> dict
     found = {one["DBInstanceIdentifier"]: tags_of(one) for one in instances.every()}
     sources, replicated = options["instances"], options["replicated"]
     # One whose name was taken off it in an interrupted run is restored already, and has no backups by that name.
-    possible = {name: possibilities(instances, name, replicated) for name in sources if replicated or name in found}
+    possible = {name: instances.possible(name, replicated) for name in sources if replicated or name in found}
     shards = [
         Shard(name, possible.get(source, NOTHING), found.get(name), found.get(name + BESIDE_SUFFIX), source)
         for name, source in zip(options["into"] or sources, sources, strict=True)
@@ -151,12 +151,6 @@ def run(options: Mapping[str, Any], client: Any, now: datetime.datetime) -> dict
         "latest": moments.show(latest) if latest else None,
         "age_seconds": (now - latest).total_seconds() if latest else None,
     }
-
-
-def possibilities(instances: Instances, name: str, replicated: bool) -> Possible:
-    """Return what an instance can be restored to. Raises RequestError without backups of it."""
-    backups = instances.backups(name, replicated)
-    return Possible(backups.earliest, backups.latest, instances.snapshots(name))
 
 
 def main() -> None:

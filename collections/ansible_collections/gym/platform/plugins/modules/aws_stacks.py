@@ -82,6 +82,12 @@ options:
     description: Whether stacks of the environment are deleted that have no template any more.
     type: bool
     default: true
+  keep:
+    description:
+      - Whether what the templates keep stays when stacks are deleted by V(absent). Buckets, repositories and vaults do
+        in any case, because they may have been there before.
+    type: bool
+    default: true
   workers:
     description: How many stacks are worked on at the same time.
     type: int

@@ -17,9 +17,15 @@ options:
     elements: str
     required: true
   age_seconds:
-    description: How far their backups may be behind.
+    description: How far their backups may be behind, where O(to) is V(latest).
     type: int
     required: true
+  to:
+    description:
+      - What the database is restored to, V(latest) or a time with its zone. A time is taken however long ago it is,
+        because a region can be given up long after its backups have ended.
+    type: str
+    default: latest
   secrets:
     description: The secrets whose copies are needed.
     type: list
@@ -70,7 +76,12 @@ missing:
   type: list
   elements: str
 latest:
-  description: The moment to which the database can be restored.
+  description: The last moment to which the database can be restored.
+  returned: when it can be
+  type: str
+  sample: "2030-01-31T11:55:00Z"
+restored_to:
+  description: The moment to which it is restored, the one of O(to) or the last one.
   returned: when it can be
   type: str
   sample: "2030-01-31T11:55:00Z"
@@ -86,35 +97,54 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import moments
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, finish, unless
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, RequestError, finish, unless
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Instances
-from ansible_collections.gym.platform.plugins.module_utils.aws_stand_in import Found, Wanted, missing, restorable
+from ansible_collections.gym.platform.plugins.module_utils.aws_stand_in import Found, Wanted, missing, window
+from ansible_collections.gym.platform.plugins.module_utils.restore_plan import LATEST
 
 # Describing answers at once.
 TIMEOUT_SECONDS = 60
 
 
 def run(options: Mapping[str, Any], client: Callable[[str], Any], now: datetime.datetime) -> dict[str, Any]:
-    """Look for everything, and report. `client` makes a client of a service in the region."""
+    """Look for everything, and report. `client` makes a client of a service in the region. Raises RequestError."""
     instances = Instances(client("rds"), TIMEOUT_SECONDS)
     backups = {name: instances.replicated(name) for name in options["instances"]}
-    latest = restorable({name: one.latest if one else None for name, one in backups.items()})
+    earliest, latest = window([(one.earliest, one.latest) if one else None for one in backups.values()])
     wanted = Wanted(
-        options["secrets"], options["buckets"], options["repository"], options["version"], options["age_seconds"]
+        options["secrets"],
+        options["buckets"],
+        options["repository"],
+        options["version"],
+        options["age_seconds"],
+        _moment(options["to"]),
     )
     found = Found(
         secrets=[name for name in wanted.secrets if _has_secret(client("secretsmanager"), name)],
         buckets=_buckets(client("s3")) if wanted.buckets else [],
         tags=_tags(client("ecr"), wanted.repository) if wanted.version else [],
+        earliest=earliest,
         latest=latest,
     )
+    restored_to = moments.show(wanted.to or latest) if latest else None
     arns = {f"Shard{number}BackupsArn": one.arn for number, one in enumerate(backups.values(), 1) if one}
     return {
         "changed": False,
         "missing": missing(wanted, found, options["region"], now),
         "latest": moments.show(latest) if latest else None,
-        "parameters": {"RestoreTime": moments.show(latest), **arns} if latest else {},
+        "restored_to": restored_to,
+        "parameters": {"RestoreTime": restored_to, **arns} if latest else {},
     }
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    """Read what the database is restored to; None for the latest moment. Raises RequestError."""
+    if text == LATEST:
+        return None
+    try:
+        return moments.read(text)
+    except ValueError as error:
+        raise RequestError(f"evacuate_to: {error}") from error
 
 
 def _has_secret(client: Any, name: str) -> bool:
@@ -143,6 +173,7 @@ def main() -> None:
         argument_spec={
             "instances": {"type": "list", "elements": "str", "required": True},
             "age_seconds": {"type": "int", "required": True},
+            "to": {"type": "str", "default": LATEST},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "buckets": {"type": "list", "elements": "str", "default": []},
             "repository": {"type": "str", "default": ""},

@@ -21,6 +21,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_templates import 
     policy,
     resolved,
     resource_differences,
+    unkept,
     unprotected,
     with_literal_names,
     word,
@@ -276,6 +277,31 @@ def test_protections_are_lifted_wherever_they_stand() -> None:
     assert unprotected({"Resources": VPC}) is None
     assert unprotected(document, ["Elsewhere"]) is None
     assert unprotected(document, ["Alb"])["Resources"]["Db"] == document["Resources"]["Db"]  # type: ignore[index]
+
+
+def test_what_was_only_practised_ends_with_its_stack_but_for_containers() -> None:
+    document: dict[str, Any] = {
+        "Resources": {
+            "Db": {
+                "Type": "AWS::RDS::DBInstance",
+                "DeletionPolicy": "Snapshot",
+                "Properties": {"DeleteAutomatedBackups": False},
+            },
+            "Logs": {"Type": "AWS::Logs::LogGroup", "DeletionPolicy": "Retain"},
+            "Images": {"Type": "AWS::ECR::Repository", "DeletionPolicy": "Retain"},
+            "Vpc": {"Type": "AWS::EC2::VPC"},
+        }
+    }
+    assert unkept(document)["Resources"] == {
+        "Db": {
+            "Type": "AWS::RDS::DBInstance",
+            "DeletionPolicy": "Delete",
+            "Properties": {"DeleteAutomatedBackups": True},
+        },
+        "Logs": {"Type": "AWS::Logs::LogGroup", "DeletionPolicy": "Delete"},
+        "Images": document["Resources"]["Images"],
+        "Vpc": document["Resources"]["Vpc"],
+    }
 
 
 def test_what_is_retained_gets_a_literal_name() -> None:
