@@ -89,9 +89,10 @@ class Site:
         return ["ansible-playbook", "--inventory", self.inventory, str(SCENARIO / "restore.yml"), *extra, *options]
 
     def restore(self, *options: str, **request: str) -> subprocess.CompletedProcess[str]:
-        """Restore."""
+        """Restore. Molecule has Ansible colour each line, and what is said is read here."""
+        plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "false"}
         return subprocess.run(
-            self.command(*options, **request), capture_output=True, text=True, check=False, timeout=900
+            self.command(*options, **request), capture_output=True, text=True, check=False, timeout=900, env=plain
         )
 
     def restored_well(self, *options: str, **request: str) -> str:
