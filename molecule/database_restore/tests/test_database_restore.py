@@ -311,7 +311,7 @@ def test_one_tenant_comes_back_while_the_others_write(site: Site, beside: str, d
     # As the service writes: in transactions of the tenant, through the pooler.
     write = (
         f"BEGIN; SET LOCAL gym.tenant_id = '{tenant}'; INSERT INTO gym.check_ins (tenant_id, member_id)"
-        f" SELECT tenant_id, id FROM gym.members LIMIT 1; COMMIT"
+        f" SELECT tenant_id, id FROM gym.members WHERE name = 'Member 1'; COMMIT"
     )
     dsn = "host=127.0.0.1 port=6432 dbname=gym user=gym_app sslmode=require"
     script = (
