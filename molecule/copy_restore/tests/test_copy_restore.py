@@ -27,5 +27,11 @@ def test_it_belongs_to_who_uses_it(host: Host) -> None:
     assert host.file("/srv/notes/deep/one").user == "games"
 
 
-def test_what_uses_it_was_started_again(host: Host) -> None:
+def test_what_uses_it_was_started_again_and_has_read_it(host: Host) -> None:
     assert host.service("notes").is_running
+    assert host.file("/run/notes-read").content_string == "new\n"
+
+
+def test_a_copy_of_one_file_is_put_into_its_directory(host: Host) -> None:
+    assert host.check_output("ls -A /srv/taken_over") == "ledger.json"
+    assert host.file("/srv/taken_over/ledger.json").content_string == '{"version": 7}\n'

@@ -28,8 +28,9 @@ LOCKS = Path("/run/gym-backup")
 CACHE = Path("/var/cache/gym-backup")
 # Of the copies of one hour the last is kept for so long, and of the copies of one day for as long as all backups.
 HOURLY_DAYS = 2
-# What restic says, with the same exit code as for everything else, where there is no repository.
-NO_REPOSITORY = "Is there a repository at the following location?"
+# What restic 0.14 says, with the same exit code as for everything else, where a store or a directory has no repository.
+# Whether there is one it also asks when the store is away or refuses the key.
+NO_REPOSITORY = ("Stat: The specified key does not exist.", "no such file or directory")
 # For the answers to a question, in seconds; a copy takes as long as it takes.
 PATIENCE = 120
 
@@ -132,9 +133,9 @@ class Restic:
         except subprocess.TimeoutExpired:
             raise CopyError(f"{self._repository} did not answer `restic {words[0]}` within {patience} s") from None
         if done.returncode:
-            problem = MissingError if NO_REPOSITORY in done.stderr else CopyError
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise problem(f"{self._repository}: `restic {words[0]}` ended with {done.returncode}: {''.join(last)}")
+            said = reason(done.stderr or done.stdout)
+            problem = MissingError if said.endswith(NO_REPOSITORY) else CopyError
+            raise problem(f"{self._repository}: `restic {words[0]}` ended with {done.returncode}: {said}")
         return done.stdout
 
     def snapshots(self) -> list[dict[str, Any]]:
@@ -151,6 +152,12 @@ class Restic:
         """Return the bytes that a copy gives back."""
         found = json.loads(self.run("stats", "--json", "--no-lock", "--mode=restore-size", snapshot, patience=PATIENCE))
         return int(found["total_size"])
+
+
+def reason(said: str) -> str:
+    """Return the line that says why restic failed, which is not always the last one; empty where nothing was said."""
+    lines = said.strip().splitlines() or [""]
+    return next((line for line in lines if line.startswith("Fatal: ")), lines[-1])
 
 
 def moment(text: str) -> float:

@@ -97,7 +97,9 @@ class Plan:
 
     def recovery_options(self) -> dict[str, str]:
         """Return PostgreSQL's settings that make recovery stop where it shall."""
-        options = {"recovery_target_timeline": str(self.timeline)}
+        # By its number PostgreSQL wants the history of a timeline, which an archive that began later does not have.
+        stays = self.backup.timeline == self.timeline
+        options = {"recovery_target_timeline": "current" if stays else str(self.timeline)}
         if self.target:
             options["recovery_target_time"] = self.target.isoformat(sep=" ")
             # The moment itself is the first that is left out: give the time of the bad statement.

@@ -143,8 +143,10 @@ class PgBackRest:
             return repository
         where = f"--repo={repository.number}"
         listing = json.loads(self._ask(where, "--output=json", "repo-ls", repository.archive))
-        file = f"{repository.archive}/{history_file(timeline)}"
-        history = self._ask(where, "--ignore-missing", "repo-get", file)
+        if history_file(timeline) not in listing:
+            # The archive began on this timeline, or goes on there after a gap: no other one leads to it.
+            return repository
+        history = self._ask(where, "repo-get", f"{repository.archive}/{history_file(timeline)}")
         return replace(repository, forks=read_history(history, timeline, listing))
 
     @staticmethod

@@ -120,6 +120,12 @@ def own(directory: Path, owner: str) -> None:
         shutil.chown(path, owner, owner)
 
 
+def reason(said: str) -> str:
+    """Return the line that says why restic failed, which is not always the last one; empty where nothing was said."""
+    lines = said.strip().splitlines() or [""]
+    return next((line for line in lines if line.startswith("Fatal: ")), lines[-1])
+
+
 def restic(options: Mapping[str, Any], *words: str) -> str:
     """Run restic and return what it says. Raises CopyError."""
     authority = ["--cacert", options["ca_file"]] if options["ca_file"] else []
@@ -127,8 +133,8 @@ def restic(options: Mapping[str, Any], *words: str) -> str:
     environment = {**os.environ, **{key: str(value) for key, value in options["environment"].items()}}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise CopyError(f"{options['repository']}: `restic {words[0]}` ended with {done.returncode}: {''.join(last)}")
+        said = reason(done.stderr or done.stdout)
+        raise CopyError(f"{options['repository']}: `restic {words[0]}` ended with {done.returncode}: {said}")
     return done.stdout
 
 

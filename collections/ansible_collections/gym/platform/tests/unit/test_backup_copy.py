@@ -27,7 +27,13 @@ def load() -> ModuleType:
 
 
 program: Any = load()
-MISSING = "Fatal: unable to open config file: no\nIs there a repository at the following location?\ns3:x"
+# In restic's own words; it asks the same question in all cases.
+QUESTION = "\nIs there a repository at the following location?\ns3:x"
+MISSING = f"Fatal: unable to open config file: Stat: The specified key does not exist.{QUESTION}"
+AWAY = (
+    'Fatal: unable to open config file: Stat: Head "https://x/config": dial tcp 10.0.0.1:9000: connect: connection '
+    f"refused{QUESTION}"
+)
 SNAPSHOT = {"id": "aa11", "short_id": "aa", "time": "2026-11-26T17:00:00.123456789Z"}
 
 
@@ -120,13 +126,24 @@ def test_preparing_leaves_alone_what_is_there(restic: Answers, capsys: pytest.Ca
     assert "changed" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("said", [AWAY, f"Fatal: unable to open config file: Stat: Access Denied.{QUESTION}"])
 def test_preparing_does_not_take_a_store_that_is_away_for_an_empty_one(
-    restic: Answers, capsys: pytest.CaptureFixture[str]
+    restic: Answers, capsys: pytest.CaptureFixture[str], said: str
 ) -> None:
-    restic.failing["snapshots"] = "Fatal: dial tcp: connection refused"
+    restic.failing["snapshots"] = said
     assert program.main(["prepare"]) == 5
     assert "init" not in restic.verbs
-    assert capsys.readouterr().err.count("connection refused") == 3
+    assert capsys.readouterr().err.count(said.splitlines()[0]) == 3
+
+
+@pytest.mark.parametrize(("said", "reachable"), [(AWAY, False), (MISSING, True)])
+def test_what_is_away_and_what_is_missing_are_told_apart(
+    restic: Answers, capsys: pytest.CaptureFixture[str], said: str, reachable: bool
+) -> None:
+    restic.failing["snapshots"] = said
+    assert program.main(["describe", "data"]) == 0
+    (repository,) = json.loads(capsys.readouterr().out)["repositories"]
+    assert (repository["reachable"], repository["prepared"], repository["backups"]) == (reachable, False, [])
 
 
 def test_a_verification_reads_everything(restic: Answers) -> None:
@@ -138,7 +155,7 @@ def test_a_verification_reads_everything(restic: Answers) -> None:
 def test_damage_is_told_from_a_store_that_is_away(restic: Answers) -> None:
     restic.failing["check"] = "Fatal: repository contains errors"
     assert program.main(["verify", "data"]) == 3
-    restic.failing["snapshots"] = "Fatal: dial tcp: connection refused"
+    restic.failing["snapshots"] = AWAY
     assert program.main(["verify", "data"]) == 5
 
 

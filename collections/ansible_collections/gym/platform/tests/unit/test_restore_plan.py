@@ -144,7 +144,7 @@ def test_the_newest_backup_before_the_moment_is_taken(
 )
 def test_postgresql_is_told_where_to_stop(to: str, options: dict[str, str], said: str) -> None:
     found = plan(Request(to=to))
-    assert found.recovery_options() == {"recovery_target_timeline": "1", **options}
+    assert found.recovery_options() == {"recovery_target_timeline": "current", **options}
     assert found.restored_to == said
 
 
@@ -331,6 +331,7 @@ def test_a_failover_gives_nothing_up() -> None:
     failed_over = replace(repository(newest="00000002000000000000000A"), forks=read_history(FAILED_OVER, 2, LISTING))
     found = plan(Request(to="2030-01-31T14:30:00Z"), failed_over)
     assert (found.backup.label, found.timeline) == (NOON, 2)
+    assert found.recovery_options()["recovery_target_timeline"] == "2"
 
 
 def test_a_timeline_that_no_backup_leads_to_is_refused() -> None:

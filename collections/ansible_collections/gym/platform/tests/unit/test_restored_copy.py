@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.gym.platform.plugins.modules.restored_copy import CopyError, newest, put
+from ansible_collections.gym.platform.plugins.modules.restored_copy import CopyError, newest, put, reason
 
 OLD: dict[str, Any] = {"time": "2030-01-31T10:00:00.5Z", "paths": ["/srv/notes"], "id": "old"}
 NEW: dict[str, Any] = {**OLD, "time": "2030-01-31T11:00:00.1Z", "id": "new"}
@@ -42,3 +42,15 @@ def test_a_file_replaces_the_file(tmp_path: Path) -> None:
     (tmp_path / "place" / "copy").write_text("old")
     put(tmp_path / "copy", tmp_path / "place")
     assert (tmp_path / "place" / "copy").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Fatal: Access Denied.\nIs there a repository at the following location?\ns3:x", "Fatal: Access Denied."),
+        ("retrying\nkilled\n", "killed"),
+        ("", ""),
+    ],
+)
+def test_a_failure_is_told_in_the_words_that_say_why(said: str, why: str) -> None:
+    assert reason(said) == why

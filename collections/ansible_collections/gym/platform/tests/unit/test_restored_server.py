@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info import Backup
+from ansible_collections.gym.platform.plugins.module_utils.pgbackrest_info import Backup, Repository
 from ansible_collections.gym.platform.plugins.module_utils.postgresql_recovery import RecoveryError
-from ansible_collections.gym.platform.plugins.module_utils.restore_plan import Plan
+from ansible_collections.gym.platform.plugins.module_utils.restore_plan import Plan, Request
 from ansible_collections.gym.platform.plugins.module_utils.restored_server import OWNER, Host, PgBackRest
 
 NOON = datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.UTC)
@@ -28,8 +29,20 @@ class Heard(Host):
         return self.status, "", "ERROR: [028]: checksum\n       does not match\n"
 
 
-def told(processes: int = 0, archives: bool = False, host: Heard | None = None) -> list[str]:
-    host = host or Heard()
+class Archive(Host):
+    """Has the histories of some timelines, and fails as pgBackRest 2.45 does for a file that is not there."""
+
+    def __init__(self, **histories: str) -> None:
+        self.histories = {f"{name}.history": text for name, text in histories.items()}
+
+    def run(self, command: Sequence[str], user: str | None = OWNER) -> tuple[int, str, str]:
+        if "repo-ls" in command:
+            return 0, json.dumps({name: {"type": "file", "time": 1} for name in self.histories}), ""
+        text = self.histories.get(Path(command[-1]).name)
+        return (1, "", "") if text is None else (0, text, "")
+
+
+def tool(host: Host, processes: int = 0) -> PgBackRest:
     options = {
         "stanza": "gym",
         "configuration": "/etc/other.conf",
@@ -37,7 +50,12 @@ def told(processes: int = 0, archives: bool = False, host: Heard | None = None) 
         "work_directory": "/work",
         "name": "beside",
     }
-    PgBackRest(options, host).restore(PLAN, Path("/data"), archives)
+    return PgBackRest(options, host)
+
+
+def told(processes: int = 0, archives: bool = False, host: Heard | None = None) -> list[str]:
+    host = host or Heard()
+    tool(host, processes).restore(PLAN, Path("/data"), archives)
     return host.words
 
 
@@ -63,3 +81,20 @@ def test_how_many_processes_there_are_is_said_by_pgbackrest_unless_it_is_asked_f
 def test_a_backup_that_cannot_be_restored_is_told_in_one_line() -> None:
     with pytest.raises(RecoveryError, match=r"cannot be restored from repository 2: .* checksum does not match"):
         told(host=Heard(28))
+
+
+def test_a_timeline_is_told_where_it_came_from() -> None:
+    repository = Repository(1, "", (BACKUP,), "000000020000000000000006", "archive/gym/15-1")
+    (fork,) = tool(Archive(**{"00000002": "1\t0/4000000\tno recovery target specified\n"})).with_history(
+        repository, Request(to="latest")
+    ).forks  # fmt: skip
+    assert (fork.timeline, fork.position) == (1, 0x4000000)
+
+
+def test_an_archive_that_began_on_a_later_timeline_has_no_history_and_is_good_for_a_backup_of_it() -> None:
+    """As after a gap, in which another node took the lead and nothing was archived."""
+    backup = Backup("20300131-020000F", "full", NOON, NOON, 1, 1, "", False, "000000020000000000000003", 0x3000100)
+    repository = Repository(1, "", (backup,), "000000020000000000000006", "archive/gym/15-1")
+    assert tool(Archive()).with_history(repository, Request(to="latest")) == repository
+    # By its number PostgreSQL would ask for the history of the timeline.
+    assert Plan(1, backup, None, True, "", 2, 0).recovery_options() == {"recovery_target_timeline": "current"}
