@@ -67,8 +67,8 @@ def test_a_release_asks_each_machine_only_for_what_it_needs() -> None:
         **dict.fromkeys([("edge-1", "haproxy_map"), ("edge-2", "haproxy_map")], 4),
         # Until the new colour is up, and until the old one is drained.
         **dict.fromkeys([("edge-1", "haproxy_servers"), ("edge-2", "haproxy_servers")], 2),
-        # The old colour on the expanded database, and the new one.
-        **dict.fromkeys([("edge-1", "preview_requests"), ("edge-2", "preview_requests")], 2),
+        # The old colour before and after the database is expanded, and the new one.
+        **dict.fromkeys([("edge-1", "preview_requests"), ("edge-2", "preview_requests")], 3),
         # Read, locked, committed, contracted, recorded.
         ("edge-1", "marked_file"): 5,
     }
