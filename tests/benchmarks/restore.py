@@ -30,7 +30,7 @@ COPY = f"/var/lib/postgresql/{NAME}-copy"
 WRITERS = 2
 GIGABYTE = 1024**3
 TABLE = (
-    "create table if not exists bench.check_ins (id uuid primary key default gen_random_uuid(),"
+    "create table if not exists bench.check_ins (id bigint generated always as identity primary key,"
     " tenant uuid not null, member uuid not null, checked_in timestamptz not null, note text not null)"
 )
 # About a quarter of a gigabyte, so that no transaction is long.
