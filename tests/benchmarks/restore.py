@@ -1,11 +1,11 @@
 """How fast a database comes back out of its backups, compared with `cp` of the same files on the same machine.
 
-    PYTHONPATH=collections .venv/bin/python -m tests.benchmarks.restore [--environment development-dr] [--gigabytes 10]
+    PYTHONPATH=collections .venv/bin/python -m tests.benchmarks.restore [--environment development-dr] [--gibibytes 10]
 
 The database of a running environment on local hosts is filled, backed up whole and restored beside itself by
 playbooks/restore.yml, as a person does; then the restored files are copied by `cp` to the same disk and synced. Both
 begin with nothing in the page cache, and take turns: the figure to quote is the ratio of their throughputs. All that
-was made is removed. It takes about five times the size on this machine's disk, and as many minutes as gigabytes.
+was made is removed. It takes about five times the size on this machine's disk, and about two minutes for each gibibyte.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAME, PORT = "bench", 5440
 RESTORED = f"/var/lib/postgresql/restore/{NAME}"
 COPY = f"/var/lib/postgresql/{NAME}-copy"
 WRITERS = 2
-GIGABYTE = 1024**3
+GIBIBYTE = 1024**3
 TABLE = (
     "create table if not exists bench.check_ins (id bigint generated always as identity primary key,"
     " tenant uuid not null, member uuid not null, checked_in timestamptz not null, note text not null)"
@@ -130,18 +130,18 @@ def main() -> None:
     """Fill, back up, measure, remove."""
     parser = argparse.ArgumentParser(description="How fast a database is restored, compared with cp")
     parser.add_argument("--environment", default="development-dr", help="one on local hosts that runs")
-    parser.add_argument("--gigabytes", type=float, default=10.0)
+    parser.add_argument("--gibibytes", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     environment = Environment(options.environment)
     try:
-        environment.fill(int(options.gigabytes * GIGABYTE))
+        environment.fill(int(options.gibibytes * GIBIBYTE))
         environment.play("backup", "backup_kind=full")
         rounds = []
         for _ in range(options.rounds):
             rounds.append(measure(environment))
             print(
-                f"{rounds[-1].size / GIGABYTE:.1f} GB: restored in {rounds[-1].restored:.1f} s, first answer after"
+                f"{rounds[-1].size / GIBIBYTE:.1f} GiB: restored in {rounds[-1].restored:.1f} s, first answer after"
                 f" {rounds[-1].answered:.1f} s, cp {rounds[-1].copied:.1f} s, ratio {rounds[-1].ratio:.2f}",
                 flush=True,
             )
