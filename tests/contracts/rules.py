@@ -221,7 +221,7 @@ def share(tasks: Sequence[Mapping[str, Any]], keyword: str) -> float:
     return sum(any(key.split(".")[-1] == keyword for key in task) for task in tasks) / max(len(tasks), 1)
 
 
-def wiring_is_for_roles(variables: Mapping[str, Any], known: Iterable[Role]) -> Iterator[str]:
+def wiring_is_for_roles(variables: Iterable[str], known: Iterable[Role]) -> Iterator[str]:
     """Wiring hands options to roles: a name that is no option would be set and never read."""
     options = {name for role in known for name in role.options}
     yield from (f"{name} is no option of a role" for name in variables if name not in options and name[:2] != "__")

@@ -93,5 +93,8 @@ def test_state_and_branches_are_rare(keyword: str, most: float) -> None:
     assert rules.share(all_tasks(), keyword) <= most
 
 
-def test_wiring_sets_options_of_roles_only() -> None:
-    assert not list(rules.wiring_is_for_roles(load(ROOT / "group_vars/all/wiring.yml"), roles()))
+def test_wiring_sets_options_of_roles_only_and_each_once() -> None:
+    files = [load(path) for path in sorted((ROOT / "group_vars/all/wiring").iterdir())]
+    names = [name for file in files for name in file]
+    assert not list(rules.wiring_is_for_roles(names, roles()))
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)

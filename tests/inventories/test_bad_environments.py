@@ -12,7 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils.validation import pro
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
-SHARED = {"firewall", "secret_store", "state", "wiring"}
+SHARED = {"firewall", "secret_store"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -349,7 +349,7 @@ def test_a_missing_inventory_is_named() -> None:
     ("file", "text", "key", "hint"),
     [
         ("group_vars/all/databse.yml", "databse: {}\n", "databse", "did you mean `database`?"),
-        ("group_vars/all/extra.yml", "postgresql_port: 1\n", "postgresql_port", "wiring.yml"),
+        ("group_vars/all/extra.yml", "postgresql_port: 1\n", "postgresql_port", "group_vars/all/wiring"),
         ("group_vars/all/notes.yml", "", "notes", "remove the file"),
         ("group_vars/all/list.yml", "- 1\n", "-", "not a record"),
         ("group_vars/database.yml", "backup: {}\n", "backup", "move it to group_vars/all/backup.yml"),
@@ -370,6 +370,14 @@ def test_a_noun_in_another_file_is_sent_home() -> None:
     (problem,) = problems(files)
     assert (problem.file, problem.key) == (cost, "backup")
     assert "move it to backup.yml" in str(problem)
+
+
+def test_a_noun_in_wiring_is_sent_home() -> None:
+    wiring = "group_vars/all/wiring/backup.yml"
+    files = files_of("production")
+    files[wiring] += "backup: {}\n"
+    (problem,) = [one for one in problems(files) if one.file == wiring]
+    assert (problem.key, problem.message, problem.legal) == ("backup", f"a noun stands in {wiring}", "backup.yml")
 
 
 def test_templates_may_stand_for_text() -> None:

@@ -20,8 +20,8 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import (
     parse,
 )
 
-# Shared files that are no description: where an environment keeps its state, and the nouns handed to the roles.
-MACHINERY = ("state", "wiring")
+# What is shared and no description: where an environment keeps its state, and the nouns handed to the roles.
+MACHINERY = ("group_vars/all/state.yml", "group_vars/all/wiring/")
 
 
 def problems(files: Mapping[str, str]) -> list[Problem]:
@@ -82,16 +82,16 @@ def _place(document: Document) -> Iterator[Problem]:
                     f"move it to group_vars/all/{noun}.yml",
                 )
         return
-    if is_shared(file) and stem in MACHINERY:
+    if file.startswith(MACHINERY):
         for noun in document.value or {}:
             if noun in legal:
-                yield Problem(file, document.line((noun,)), noun, f"a noun stands in {stem}.yml", f"{noun}.yml")
+                yield Problem(file, document.line((noun,)), noun, f"a noun stands in {file}", f"{noun}.yml")
         return
     for variable in document.value or {}:
         line = document.line((variable,))
         if variable not in legal:
             meant = schema.nearest(variable, legal)
-            fix = f"did you mean `{meant}`?" if meant else "remove it: variables of roles are set in wiring.yml"
+            fix = f"did you mean `{meant}`?" if meant else "remove it: roles get theirs in group_vars/all/wiring"
             yield Problem(file, line, variable, "unknown noun", ", ".join(legal), fix)
         elif variable != stem or Path(file).suffix != ".yml":
             yield Problem(
@@ -112,7 +112,7 @@ def _missing(
     """Name the nouns that are described nowhere, unless they are there and misspelt or unreadable."""
     directory = next((file for file in files if not is_shared(file)), "").partition("group_vars/")[0]
     # Wiring names roles, and a role may be called like a noun.
-    written = [one for one in documents if not (is_shared(one.file) and Path(one.file).stem in MACHINERY)]
+    written = [one for one in documents if not one.file.startswith(MACHINERY)]
     variables = {variable for one in written if isinstance(one.value, dict) for variable in one.value}
     if not any(map(is_hosts, files)):
         yield Problem(f"{directory}hosts.yml", 1, "-", "is missing", "the inventory's groups and hosts")
