@@ -16,7 +16,9 @@ from ansible_collections.gym.platform.plugins.module_utils import schema
 from tests.contracts import rules
 from tests.project import ROOT, load, tracked
 
-ENVIRONMENTS = ("development", "development-dr", "staging", "production")
+ENVIRONMENTS = ("development", "development-dr", "staging", "production", "production-dr")
+# One that is there to stand in for another on AWS has no region to go to.
+PRIMARIES = ENVIRONMENTS[:-1]
 TEXT = [file for file in tracked() if Path(file).suffix not in {".png", ".gz", ".ico"}]
 
 
@@ -43,6 +45,14 @@ def test_every_playbook_starts_with_validate() -> None:
     playbooks = {path.name: load(path) for path in (ROOT / "playbooks").glob("*.yml")}
     assert len(playbooks) > 3
     assert not list(rules.starts_with_validate(playbooks))
+
+
+def test_a_reader_is_told_of_every_playbook_page_and_environment() -> None:
+    readme, pages = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/README.md"))
+    assert not [path.name for path in (ROOT / "playbooks").glob("*.yml") if f"\n| `{path.stem}` |" not in readme]
+    assert not [path.name for path in (ROOT / "inventories").iterdir() if f"inventories/{path.name} " not in readme]
+    about = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert not [name for name in about if f"({name})" not in pages]
 
 
 def package_sources() -> set[str]:
@@ -82,7 +92,7 @@ def passed_through(found: Any, path: str = "") -> set[str]:
     return result
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(ENVIRONMENTS, 2)))
+@pytest.mark.parametrize(("one", "other"), list(combinations(PRIMARIES, 2)))
 def test_environments_have_the_same_files_and_keys(one: str, other: str) -> None:
     left, right = tree(one), tree(other)
     assert list(left) == list(right)
@@ -93,6 +103,13 @@ def test_environments_have_the_same_files_and_keys(one: str, other: str) -> None
         # A list that is empty in one of them has no records to compare.
         empty = {path for tree_ in (value, right[file]) for path in empty_lists(tree_)}
         assert not {key for key in keys if not key.startswith(tuple(f"{path}[]" for path in empty))}, file
+
+
+def test_a_stand_in_has_what_its_primary_has_but_a_region_to_go_to() -> None:
+    primary, stand_in = (rules.key_tree(tree(name), frozenset()) for name in ("production", "production-dr"))
+    assert {path for path in primary ^ stand_in if not path.startswith(".platform.yml.platform.stands_in_for")} == {
+        ".platform.yml.platform.dr_region"
+    }
 
 
 def empty_lists(value: Any, path: str = "") -> set[str]:
