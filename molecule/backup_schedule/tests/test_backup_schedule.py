@@ -223,10 +223,22 @@ def test_copies_are_encrypted(keeper: Keeper) -> None:
     assert keeper.store.run("grep -r needle-in-the-copy /var/lib/object-store").rc == 1
 
 
-def test_a_path_that_is_gone_is_a_failure(keeper: Keeper) -> None:
+@pytest.fixture
+def impatient(keeper: Keeper) -> Iterator[None]:
+    """A copy that failed is tried again at once."""
+    settings = "/run/systemd/system/backup-copy-data.service.d"
+    keeper.host.check_output(f"mkdir -p {settings} && printf '[Service]\\nRestartSec=1\\n' > {settings}/retry.conf")
+    keeper.host.check_output("systemctl daemon-reload")
+    yield
+    keeper.host.check_output(f"rm -r {settings} && systemctl daemon-reload")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_path_that_is_gone_is_a_failure_until_it_is_back(keeper: Keeper) -> None:
     keeper.host.check_output("mv /srv/molecule/data-1 /srv/molecule/away")
     try:
         assert keeper.start("copy-data") != 0
         assert keeper.metric("backup_run_success", repository="data", kind="copy") == 0
     finally:
         keeper.host.check_output("mv /srv/molecule/away /srv/molecule/data-1")
+    wait(60, lambda: keeper.metric("backup_run_success", repository="data", kind="copy") == 1)
