@@ -41,10 +41,11 @@ def test_what_is_looked_at_is_the_timeline_that_ended() -> None:
 
 
 class Repositories:
-    """Answers instead of pgBackRest: two repositories, and what is in both."""
+    """Answers instead of pgBackRest: two repositories, what is in both, and how often a segment is refused."""
 
-    def __init__(self, *known: str, away: str = "") -> None:
-        self.known, self.away, self.asked = known, away, list[str]()
+    def __init__(self, *known: str, **refused: int) -> None:
+        self.known, self.asked = known, list[str]()
+        self.refused = {wal(int(number[1:])): times for number, times in refused.items()}
         self.recovering: list[str] = []
 
     def __call__(self, command: list[str], **_: Any) -> Any:
@@ -53,13 +54,10 @@ class Repositories:
         name = Path(command[-1]).name
         self.asked.append(name)
         said = "".join(f"WARN: WAL file '{name}' already exists in the repo{number} archive\n" for number in (1, 2))
-        answer = SimpleNamespace(returncode=int(name == self.away), stdout=said if name in self.known else "")
-
-        def check_returncode() -> None:
-            raise subprocess.CalledProcessError(1, command)
-
-        answer.check_returncode = check_returncode
-        return answer
+        self.refused[name] = self.refused.get(name, 0) - 1
+        if self.refused[name] >= 0:
+            return SimpleNamespace(returncode=104, stdout="unable to acquire lock")
+        return SimpleNamespace(returncode=0, stdout=said if name in self.known else "")
 
 
 @pytest.fixture
@@ -87,13 +85,26 @@ def test_a_new_leader_hands_over_until_it_finds_what_is_there(
     assert capsys.readouterr().out.count("handed") == 2
 
 
-def test_one_that_could_not_be_handed_over_does_not_hold_up_the_others(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_refused_does_not_hold_up_the_others_and_is_tried_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    repositories = Repositories(wal(1), away=wal(3))
+    repositories = Repositories(wal(1), w4=2, w3=1)
     monkeypatch.setattr(subprocess, "run", repositories)
+    monkeypatch.setattr(program.time, "sleep", lambda _: None)
+    assert program.main(["on_role_change", "primary", "gym"]) == 0
+    assert repositories.asked == [wal(4), wal(3), wal(2), wal(1), wal(4), wal(3), wal(4)]
+    assert capsys.readouterr().out.count("handed") == 3
+
+
+def test_what_is_refused_for_too_long_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Repositories(wal(2), w4=10**6))
+    hours = iter(range(10))
+    monkeypatch.setattr(program.time, "monotonic", lambda: 3600.0 * next(hours))
+    monkeypatch.setattr(program.time, "sleep", lambda _: None)
     assert program.main(["on_role_change", "primary", "gym"]) == 1
-    assert repositories.asked == [wal(4), wal(3), wal(2), wal(1)]
+    assert f"{wal(4)} could not be handed over everywhere: unable to acquire lock" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["on_role_change", "replica", "gym"], ["on_start"], []])
