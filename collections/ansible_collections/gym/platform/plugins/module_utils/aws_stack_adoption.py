@@ -106,15 +106,24 @@ def adoptable(calls: Calls, template: Template, region: str, live: Live | None, 
     return found
 
 
+def going(calls: Calls, region: str, arn: str) -> bool:
+    """Tell whether what is listed by its tags is gone, or is about to: AWS deletes keys and secrets weeks later."""
+    kind = next((kind for kind in KINDS.values() if _is_one(kind, arn)), None)
+    return kind is not None and _read(calls, kind, region, arn) is None
+
+
 def _kept(calls: Calls, stack: str, kind: Kind, region: str) -> list[tuple[str, str]]:
-    where = kind.region or region
-    client = calls.client(where, kind.service)
-    found = []
-    for item in calls.tagged(where, calls.settings.tags_of(stack)):
-        arn = item["ResourceARN"]
-        if arn.split(":")[2] == kind.service and arn.split(":")[5].split("/")[0] != "alias":
-            found.append(unless(kind.gone, lambda arn=arn: kind.read(client, arn)))  # type: ignore[misc]
-    return [one for one in found if one]
+    arns = [item["ResourceARN"] for item in calls.tagged(kind.region or region, calls.settings.tags_of(stack))]
+    return [found for arn in arns if _is_one(kind, arn) and (found := _read(calls, kind, region, arn))]
+
+
+def _is_one(kind: Kind, arn: str) -> bool:
+    return arn.split(":")[2] == kind.service and arn.split(":")[5].split("/")[0] != "alias"
+
+
+def _read(calls: Calls, kind: Kind, region: str, arn: str) -> Found:
+    client = calls.client(kind.region or region, kind.service)
+    return unless(kind.gone, lambda: kind.read(client, arn))
 
 
 def unnamed(template: Template, keys: Collection[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ansible_collections.gym.platform.plugins.module_utils.aws_stack_adoption import going
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_calls import Calls, Live
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_environment import Environment
 
@@ -94,8 +95,12 @@ def _undeclared(environment: Environment, physical: Collection[str]) -> list[str
         return not ours and not _names(arn, physical)
 
     regions = dict.fromkeys((environment.settings.region, *(live.region for live in environment.live.values())))
-    found = calls.each(regions, lambda region, _: calls.tagged(region, environment.settings.tags))
-    return sorted({item["ResourceARN"] for items in found.values() for item in items if strange(item)})
+
+    def strangers(region: str, _: Any) -> list[str]:
+        arns = [item["ResourceARN"] for item in calls.tagged(region, environment.settings.tags) if strange(item)]
+        return [arn for arn in arns if not going(calls, region, arn)]
+
+    return sorted({arn for arns in calls.each(regions, strangers).values() for arn in arns})
 
 
 def _names(arn: str, physical: Collection[str]) -> bool:

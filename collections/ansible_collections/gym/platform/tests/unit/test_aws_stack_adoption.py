@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_adoption import (
     adoptable,
+    going,
     unnamed,
     with_imported,
 )
@@ -100,6 +101,16 @@ def test_a_key_is_found_by_what_it_is_for_unless_it_goes(state: str, expected: A
     cloud.tagged("arn:aws:kms:eu-west-1:1:alias/gym", KEY)
     cloud.answers("kms", "describe_key", key_named("jobs", state), KeyId=KEY)
     assert found(cloud, template(Key=resource("AWS::KMS::Key", Description="jobs"))) == expected
+
+
+@pytest.mark.parametrize(("state", "expected"), [("Enabled", False), ("PendingDeletion", True)])
+def test_a_key_that_goes_is_no_stranger(state: str, expected: bool) -> None:
+    cloud = Cloud()
+    cloud.answers("kms", "describe_key", key_named("jobs", state), KeyId=KEY)
+    with cloud.asked() as calls:
+        assert going(calls, REGION, KEY) is expected
+        assert not going(calls, REGION, "arn:aws:s3:::somebody-made-this")
+        assert not going(calls, REGION, "arn:aws:kms:eu-west-1:1:alias/gym")
 
 
 @pytest.mark.parametrize(("more", "expected"), [({}, {"Password": {"Id": SECRET}}), ({"DeletedDate": NOW}, {})])
