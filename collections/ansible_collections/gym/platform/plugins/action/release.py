@@ -27,7 +27,14 @@ from ansible_collections.gym.platform.plugins.module_utils.release_run import (
     changed,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
-from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, StoreError, ledger, stamp
+from ansible_collections.gym.platform.plugins.module_utils.release_store import (
+    Held,
+    Lock,
+    StoreError,
+    acquire,
+    ledger,
+    stamp,
+)
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
@@ -36,27 +43,31 @@ TARGETS = ("docker", "ecs", "kubernetes")
 MODULE_UTILS = "ansible_collections.gym.platform.plugins.module_utils"
 # A run that is alive renews its lock before each step, so this is on top of the longest one.
 LEASE = timedelta(minutes=1)
+# What is locked for a whole drill is not renewed: as long as the clients of a drill may write (drill_journal). It only
+# counts on other machines than the holder's, and only when that has died.
+DRILL_LEASE = timedelta(hours=2)
+STATES = ("released", "rolled_back", "run", "read", "absent", "locked", "unlocked")
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["released", "rolled_back", "run", "read", "absent"], "default": "released"},
+    "state": {"type": "str", "choices": list(STATES), "default": "released"},
     **{target: {"type": "dict"} for target in TARGETS},
     "version": {"type": "str", "default": ""},
     "digest": {"type": "str", "default": ""},
     "unvoid": {"type": "bool", "default": False},
     "confirm": {"type": "bool", "default": False},
     "argv": {"type": "list", "elements": "str", "default": []},
+    "work": {"type": "str", "default": "releasing"},
     "procedure": {"type": "dict", "default": {}},
     "judge": {"type": "dict", "default": {}},
     "reports": {"type": "path"},
 }
 
 
-def this_run(variables: Mapping[str, Any]) -> Lock:
+def this_run(variables: Mapping[str, Any], work: str) -> Lock:
     """Return a lock for this run of ansible-playbook. AWX names the person who pressed the button."""
     host, process = socket.gethostname(), os.getppid()
     person = variables.get("awx_user_name") or os.environ.get("SUDO_USER") or getpass.getuser()
-    return Lock(
-        f"{person}@{host} (process {process})", host, process, started_at(process), stamp(datetime.now(UTC)), ""
-    )
+    holder = f"{person}@{host} (process {process})"
+    return Lock(holder, host, process, started_at(process), stamp(datetime.now(UTC)), "", work)
 
 
 def alive(lock: Lock) -> bool | None:
@@ -89,7 +100,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         (target,) = (name for name in TARGETS if options[name])
         module = importlib.import_module(f"{MODULE_UTILS}.release_{target}")
         driver, store = module.connect(options[target], HostCalls(self))
-        mine = this_run(self._variables)
+        mine = this_run(self._variables, options["work"])
+        if options["state"] in ("locked", "unlocked"):
+            held = Held(store, mine, DRILL_LEASE, lambda: datetime.now(UTC))
+            return self._locked(held, mine) if options["state"] == "locked" else self._unlocked(held)
         held = Held(store, mine, LEASE + timedelta(seconds=driver.longest_seconds), lambda: datetime.now(UTC))
         if state := {"read": self._read, "run": self._run, "absent": self._absent}.get(options["state"]):
             return state(options, driver, held)
@@ -144,6 +158,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 driver.stop(colour, None)
             held.free()
         return {"changed": True, "msg": "What releases have made is gone; what they know about each other stays."}
+
+    def _locked(self, held: Held, mine: Lock) -> dict[str, Any]:
+        if self._task.check_mode:
+            acquire(held.read(), mine, datetime.now(UTC), alive)
+        else:
+            held.read()
+            held.take(alive)
+        return {"changed": True, "msg": ""}
+
+    def _unlocked(self, held: Held) -> dict[str, Any]:
+        try:
+            return {"changed": not self._task.check_mode and held.give_back(), "msg": ""}
+        except (DriverError, StoreError) as error:
+            # The place may have been lost with its region, and the lock with it.
+            return {"changed": False, "msg": f"The lock was not given back, and ends with this run: {error}."}
 
     def _read(self, options: Mapping[str, Any], driver: Any, held: Held) -> dict[str, Any]:
         document = held.read()

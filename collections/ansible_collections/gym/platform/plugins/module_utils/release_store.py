@@ -35,10 +35,17 @@ class Lock:
     started: str
     since: str
     expires: str
+    # What keeps others out, for a sentence: a drill takes this lock, too, because each would spoil the other's measure.
+    work: str = "releasing"
 
     def same(self, lock: Lock) -> bool:
-        """Tell whether it is of the same run."""
-        return replace(self, expires="") == replace(lock, expires="")
+        """Tell whether it is of the same run, whenever it was taken."""
+        return (self.holder, self.host, self.process, self.started) == (
+            lock.holder,
+            lock.host,
+            lock.process,
+            lock.started,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,8 @@ def acquire(document: Document, mine: Lock, now: datetime, alive: Callable[[Lock
         living = alive(lock)
         if living or (living is None and lock.expires > stamp(now)):
             raise StoreError(
-                f"{lock.holder} has been releasing since {lock.since}. Wait for it to end; should it be dead, its lock"
-                f" ends by itself at {lock.expires}"
+                f"{lock.holder} has been {lock.work} since {lock.since}. Wait for it to end; should it be dead, its"
+                f" lock ends by itself at {lock.expires}"
             )
     return replace(document, lock=mine)
 
@@ -163,7 +170,8 @@ def ledger(document: Document) -> list[str]:
         words = f"version {pending.release.version} on {pending.target}, {pending.stage.value}"
         lines.append(f"unfinished: {words}, before it {pending.live or 'nothing'}")
     if document.lock:
-        lines.append(f"locked by {document.lock.holder} since {document.lock.since}, until {document.lock.expires}")
+        lock = document.lock
+        lines.append(f"locked by {lock.holder}, {lock.work} since {lock.since}, until {lock.expires}")
     return lines
 
 
@@ -259,6 +267,15 @@ class Held:
         if self._renewed:
             self._change(unlocked)
             self._renewed = None
+
+    def give_back(self) -> bool:
+        """Give back what an earlier task of this run took, and tell whether it was there; anybody else's lock stays."""
+        lock = self.read().lock
+        if lock is None or not self._mine.same(lock):
+            return False
+        self._renewed = self._now()
+        self.free()
+        return True
 
     def _fresh(self) -> Lock:
         self._renewed = self._now()

@@ -24,8 +24,9 @@ options:
       - V(run) runs O(argv) once in the image of what is live.
       - V(read) returns what the target knows about its releases.
       - V(absent) removes both colours, before the environment is destroyed.
+      - V(locked) keeps releases away until this run of C(ansible-playbook) ends, or gives the lock back by V(unlocked).
     type: str
-    choices: [released, rolled_back, run, read, absent]
+    choices: [released, rolled_back, run, read, absent, locked, unlocked]
     default: released
   docker:
     description: The options of Docker hosts behind HAProxy, see C(module_utils/release_docker.py), C(Target).
@@ -57,6 +58,10 @@ options:
     type: list
     elements: str
     default: []
+  work:
+    description: What is done with the lock, for those whom it keeps out, such as V(practising failover).
+    type: str
+    default: releasing
   procedure:
     description: >-
       The commands C(expand), C(contract) and C(assets), the C(shares), the C(smoke) tests, the times C(judge_seconds)

@@ -421,6 +421,58 @@ def test_a_lock_that_was_lost_ends_the_run(releasing: Releasing) -> None:
         releasing.release("2", Thief(releasing.world))
 
 
+def practising(releasing: Releasing, process: int) -> Held:
+    """Return the lock of a task of a drill, whose run has that process."""
+    since = stamp(releasing.now)
+    mine = Lock(f"person {process}", "here", process, "1", since, "", "practising failover")
+    return Held(releasing.world.connect()[1], mine, timedelta(hours=2), lambda: releasing.now)
+
+
+def test_a_drill_keeps_releases_out_until_a_later_task_of_its_run_gives_the_lock_back(releasing: Releasing) -> None:
+    releasing.release("1")
+    drill, changes = practising(releasing, 1000), []
+    drill.read()
+    drill.take(lambda _: True)
+    releasing.world.before_change = lambda: changes.append("change")
+    with pytest.raises(StoreError, match="person 1000 has been practising failover since 2026-01-01T00:00:00Z"):
+        releasing.release("2")
+    assert not changes, "nothing is changed before it is refused"
+    releasing.world.before_change = lambda: None
+    releasing.now = NOW + timedelta(minutes=5)
+    assert not practising(releasing, 1001).give_back(), "it is somebody else's"
+    assert practising(releasing, 1000).give_back()
+    assert not practising(releasing, 1000).give_back(), "it was given back"
+    assert releasing.release("2").result is Result.LIVE
+
+
+def test_a_drill_that_was_killed_keeps_nobody_out(releasing: Releasing) -> None:
+    releasing.release("1")
+    drill = practising(releasing, 1000)
+    drill.read()
+    drill.take(lambda _: True)
+    releasing.dead.add(1000)
+    assert releasing.release("2").result is Result.LIVE
+    assert not practising(releasing, 1000).give_back()
+
+
+def test_a_drill_hears_who_releases(releasing: Releasing) -> None:
+    heard: list[str] = []
+
+    class Meanwhile(Judge):
+        def watch(self, *arguments: object, **options: object) -> Judgement:
+            if not heard:
+                drill = practising(releasing, 1000)
+                drill.read()
+                with pytest.raises(StoreError) as refused:
+                    drill.take(lambda lock: lock.host == "here")
+                heard.append(str(refused.value))
+            return Judgement("promote", "")
+
+    releasing.release("1")
+    assert releasing.release("2", Meanwhile(releasing.world)).result is Result.LIVE
+    assert "person 2 has been releasing since 2026-01-01T00:00:00Z" in heard[0]
+
+
 def test_a_failed_contract_leaves_the_new_version_live_and_is_finished_by_the_next_run(releasing: Releasing) -> None:
     releasing.release("1")
     releasing.world.failing = {"migrate contract"}
