@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
 from ansible_collections.gym.platform.plugins.filter.drills import DAYS, HELP, PERIODS, TIMES
 from ansible_collections.gym.platform.plugins.module_utils.drill_scenarios import SCENARIOS, unattended
 from ansible_collections.gym.platform.plugins.module_utils.schema import schemas
 
-from tests.project import ROOT, Role
+from tests.project import ROOT, Role, load
 
 ROLE = Role("dr_drill")
 DECLARED = schemas()["backup"]["properties"]["backup"]["properties"]["drills"]["items"]["properties"]
@@ -36,6 +40,41 @@ def test_what_begins_by_itself_has_a_time() -> None:
     assert "region" not in TIMES
     assert set(TIMES) == set(unattended("docker")) == set(SCHEDULED["scenario"]["choices"])
     assert list(DAYS) == list(PERIODS) == DECLARED["every"]["enum"] == SCHEDULED["every"]["choices"]
+
+
+def steps_of(tasks: list[dict[str, Any]], directory: Path) -> Iterator[dict[str, Any]]:
+    """Go through the steps of a scenario as it is meant to go, without what is done when one has failed."""
+    for task in tasks:
+        for section in ("block", "always"):
+            yield from steps_of(task.get(section, []), directory)
+        if file := task.get("ansible.builtin.import_tasks"):
+            yield from steps_of(load(directory / file), directory)
+        if step := task.get("gym.platform.drill_step"):
+            yield step
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(ROLE.path / f"tasks/{scenario}.yml" for scenario in SCENARIOS["docker"]),
+        # A stand-in on AWS stays: people may have been led to it before anybody comes to take it back.
+        ROOT / "playbooks/tasks/dr_drill_aws/restore.yml",
+    ],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_what_a_drill_does_is_noted_before_and_taken_back_in_the_end(path: Path) -> None:
+    steps = list(steps_of(load(path), path.parent))
+    noted = [number for number, step in enumerate(steps) if step.get("undo")]
+    taken_back = [number for number, step in enumerate(steps) if step.get("undoes")]
+    hurts = [number for number, step in enumerate(steps) if step.get("disaster")]
+    assert len(noted) == len(taken_back) == len(hurts) == 1, "one command takes all of it back"
+    assert hurts <= noted < taken_back
+
+
+def test_the_object_store_is_lost_with_all_its_servers() -> None:
+    servers = [*Role("object_store").read("vars/main.yml")["__object_store_servers"], "object-store-endpoint.service"]
+    killed = ROLE.read("vars/main.yml")["__dr_drill_store_units"].split()
+    assert sorted(f"{name}.service" for name in killed) == sorted(servers)
 
 
 def test_alerts_ask_for_metrics_that_are_told() -> None:

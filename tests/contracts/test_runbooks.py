@@ -36,13 +36,14 @@ SAID = {
     "__dr_drill_healthy": f"{ENVIRONMENT} playbooks/status.yml",
     # A drill has a place of its own, where it is in nobody's way; a person takes the usual one.
     "__dr_drill_restore": f"{ENVIRONMENT} playbooks/restore.yml",
+    "__dr_drill_forget": CONSTANTS["__dr_drill_forget"],
     "__dr_drill_look": CONSTANTS["__dr_drill_look"],
     "__dr_drill_find_wal": CONSTANTS["__dr_drill_find_wal"],
     "__dr_drill_cache_status": CONSTANTS["__dr_drill_cache_status"],
 }
 # What only a drill does: preparing the disaster, causing it, and taking it away.
 DISASTER = ("the disaster", "")
-CAUSES = ("dr_drill_power", "__dr_drill_region_")
+CAUSES = ("dr_drill_power", "__dr_drill_region_", "__dr_drill_store.")
 
 
 def expanded(text: str, said: Mapping[str, str] = SAID) -> str:

@@ -48,6 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "database": {"type": "dict", "options": DATABASE},
     "cache": {"type": "dict", "options": CACHE},
     "rows": {"type": "bool", "default": True},
+    "scenario": {"type": "str", "default": ""},
     "tenants": {"type": "list", "elements": "str", "default": []},
     "clients": {"type": "int", "default": 6},
     "interval_seconds": {"type": "float", "default": 0.1},
@@ -68,6 +69,11 @@ def good(journal: Sequence[Attempt], now: float) -> bool:
     late = [attempt for attempt in journal if attempt.ended > since]
     failed = any(not attempt.acknowledged for attempt in late)
     return len(journal) > len(late) > 0 and not failed and late[-1].ended > now - 1
+
+
+def owner(database: Mapping[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a session of the user who may make a schema. Raises psycopg.Error."""
+    return Database(**database["place"]).connect(database["owner"], database["owner_password"])
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information
@@ -95,8 +101,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
                 f"This environment is not fit for a drill: {other} is under way, and each would measure the other's"
                 " disaster. Wait until it has ended."
             )
+        if options["scenario"]:
+            book.open(options["scenario"], os.getppid())
         if options["database"] and options["rows"]:
-            with self._owner(options["database"]) as session:
+            with self._reached(options["database"]) as session:
                 prepare(session, options["database"]["user"])
         keys = ("database", "cache", "rows", "tenants", "clients", "interval_seconds", "at_most_seconds")
         told = {key: options[key] for key in keys}
@@ -138,24 +146,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
 
     def _absent(self, book: Book, options: Mapping[str, Any]) -> dict[str, Any]:
         book.stop()
+        book.close()
         if book.another():
             return {"changed": False}
         # What cannot be reached now is cleared away by the next drill; the drill itself says what is wrong.
         with suppress(psycopg.Error, redis.RedisError, OSError):
             if options["database"] and options["rows"]:
-                with self._owner(options["database"]) as session:
+                with owner(options["database"]) as session:
                     clear(session)
             if options["cache"]:
                 CacheClient(options["cache"]).forget([attempt.marker for attempt in book.attempts()])
         return {"changed": True}
 
     @staticmethod
-    def _owner(database: Mapping[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
-        place = Database(**database["place"])
+    def _reached(database: Mapping[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
         try:
-            return place.connect(database["owner"], database["owner_password"])
+            return owner(database)
         except psycopg.Error as error:
-            where = ", ".join(f"{address}:{place.port}" for address in place.addresses)
+            place = database["place"]
+            where = ", ".join(f"{address}:{place['port']}" for address in place["addresses"])
             raise AnsibleActionFail(
                 f"This environment is not fit for a drill: the database cannot be reached at {where} from here:"
                 f" {str(error).strip()} Is the address of this controller in access.controllers?"

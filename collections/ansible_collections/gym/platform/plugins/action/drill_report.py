@@ -48,6 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "live": {"type": "bool", "default": True},
     "back": {"type": "float"},
     "failure": {"type": "str", "default": ""},
+    "killed": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 60},
 }
 
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         attempts, steps = book.attempts(), book.steps()
         disaster = next((step.begun for step in steps if step.disaster), steps[0].begun if steps else time.time())
         broken = [f"'{step.name}' failed: {step.failure}." for step in steps if step.failure]
-        failures = broken[:1] or [options["failure"]]
+        failures = [options["failure"], *broken[:1]] if options["killed"] else broken[:1] or [options["failure"]]
         looks: list[Measurement] = []
         if options["live"]:
             looks.append(self._look(options, None, attempts, disaster, failures))
@@ -93,7 +94,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         about = {"environment": options["environment"], "scenario": options["scenario"]}
         policy, why = Policy(**options["policy"]), " ".join(filter(None, failures))
         report = record(
-            about, measured, policy, steps, past(book.stem.parent), why, looks[1:], outage=options["back"] is None
+            about,
+            measured,
+            policy,
+            steps,
+            past(book.stem.parent),
+            why,
+            looks[1:],
+            outage=options["back"] is None,
+            killed=options["killed"],
         )
         data, shown = (book.stem.with_name(f"{book.stem.name}.{kind}") for kind in ("json", "html"))
         write_atomically(data, json.dumps(report, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book, Step
+from ansible_collections.gym.platform.plugins.module_utils.drill_note import Process, Undo
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.5
@@ -24,7 +26,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "says": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
     "disaster": {"type": "bool", "default": False},
+    "undo": {"type": "str", "default": ""},
+    "undoes": {"type": "bool", "default": False},
 }
+
+
+def taken_back(command: str, host: str, failure: str) -> str:
+    """Say whether what a drill has done was taken back by a command, with why it was not."""
+    if failure:
+        return f"`{command}` on {host} did not take back what it had done, and the next drill tries again: {failure}."
+    return f"`{command}` on {host} has taken back what it had done."
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information
@@ -41,6 +52,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         if self._task.check_mode:
             return {"changed": True, "msg": f"Would run: {options['run']}"}
         command = options["run"]
+        name = str(self._task.name)
+        host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
+        book = Book(Path(options["drill"]))
+        note = book.note
+        # What is taken back for a drill that was killed is no part of it: its report says so in words.
+        mine = note is None or note.run == Process.of(os.getppid())
+        if mine:
+            undo = Undo(options["undo"], host, options["directory"] or "") if options["undo"] else None
+            book.begin(name, os.getpid(), undo)
         if options["says"]:
             # One that hangs would never be asked again.
             command = f"timeout {options['timeout']} sh -c {shlex.quote(command)}"
@@ -54,15 +74,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             time.sleep(POLL_SECONDS)
         if failure and options["says"]:
             failure = f"not within {options['timeout']} s: {failure}"
-        name = str(self._task.name)
-        host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         step = Step(name, host, options["run"], begun, time.time(), failure, options["disaster"])
-        Book(Path(options["drill"])).add(step)
+        if mine:
+            book.add(step)
+        if options["undoes"] and not failure:
+            book.undone()
         say(f"  {step.ended - step.begun:6.1f} s  {name}{f': {failure}' if failure else ''}")
         # Said explicitly: what the command said can be right although it ended with an error.
         told = {"changed": True, "failed": False, "begun": step.begun, "ended": step.ended, **done}
         if failure:
             told |= {"failed": True, "msg": f"{options['run']} on {host}: {failure}."}
+        if options["undoes"]:
+            told["msg"] = taken_back(options["run"], host, failure)
         return told
 
     def _command(self, command: str, directory: str | None) -> dict[str, Any]:

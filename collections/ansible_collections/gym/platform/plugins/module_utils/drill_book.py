@@ -4,6 +4,7 @@
 <stem>.steps.jsonl      each step with its times, likewise
 <stem>.writer.json      the process, while there is one
 <stem>.writer.log       what it said, should it have died
+<stem>.open.json        how what was done is taken back, until the drill has ended and all of it is
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.drill_journal import Attempt, attempts, lines
-from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
+from ansible_collections.gym.platform.plugins.module_utils.drill_note import Note, Process, Undo, parse
+from ansible_collections.gym.platform.plugins.module_utils.processes import group_of, is_running, started_at
 
 WRITER = "ansible_collections.gym.platform.plugins.module_utils.drill_writer"
 COLLECTIONS = Path(__file__).resolve().parents[5]
@@ -59,6 +62,56 @@ class Book:
         self._steps = stem.with_name(f"{stem.name}.steps.jsonl")
         self._process = stem.with_name(f"{stem.name}.writer.json")
         self._log = stem.with_name(f"{stem.name}.writer.log")
+        self._open = stem.with_name(f"{stem.name}.open.json")
+
+    # --- what is not taken back yet
+
+    def open(self, scenario: str, run: int) -> None:
+        """Note that a drill begins, which is over when the process `run` has closed it."""
+        write_atomically(self._open, Note(scenario, Process.of(run)).text())
+
+    @property
+    def note(self) -> Note | None:
+        """Return what is noted; None of a drill that has ended, and of what is none."""
+        try:
+            return parse(self._open.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def begin(self, step: str, worker: int, undo: Undo | None = None) -> None:
+        """Note a step before it is done, and how it is taken back with all before it; without that, as before."""
+        if note := self.note:
+            note = dataclasses.replace(note, step=step, worker=Process.of(worker), undo=undo or note.undo)
+            write_atomically(self._open, note.text())
+
+    def undone(self) -> None:
+        """Note that nothing has to be taken back any more."""
+        if note := self.note:
+            write_atomically(self._open, dataclasses.replace(note, undo=None).text())
+
+    def close(self) -> None:
+        """Forget the note, unless something has still to be taken back: then the next drill will."""
+        if (note := self.note) and not note.undo:
+            self._open.unlink()
+
+    def end_step(self) -> None:
+        """End the step that a run has left when it was killed, with all that the step has started here.
+
+        A worker of ansible-playbook outlives it, and leads a group of its own. Raises BookError.
+        """
+        note = self.note
+        if not (note and note.worker and note.worker.runs):
+            return
+        leader, end = note.worker.pid, time.monotonic() + END_SECONDS
+        with suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGTERM)
+        while group_of(leader):
+            if time.monotonic() > end:
+                raise BookError(
+                    f"the step '{note.step}' of {self.stem.name}, whose run was killed, goes on as process {leader},"
+                    f" and did not end within {END_SECONDS:.0f} s. End it, and repeat."
+                )
+            time.sleep(POLL_SECONDS)
 
     # --- steps
 
@@ -105,11 +158,15 @@ class Book:
 
     def another(self) -> str:
         """Name the other drill of this environment, or the switchover, that is under way; empty where there is none."""
-        for process in sorted(self.stem.parent.parent.glob("*/*.writer.json")):
-            other = Book(process.with_name(process.name.removesuffix(".writer.json")))
-            if other.stem != self.stem and other.writes():
+        for other in unended(self.stem.parent.parent):
+            if other.stem != self.stem and (other.writes() or other.lives()):
                 return f"{other.stem.parent.name} of {other.stem.name}"
         return ""
+
+    def lives(self) -> bool:
+        """Tell whether it is open, and the run that opened it still runs."""
+        note = self.note
+        return bool(note and note.run.runs)
 
     def writes(self) -> bool:
         """Tell whether the writer runs."""
@@ -136,3 +193,14 @@ class Book:
         self._process.unlink(missing_ok=True)
         if self._log.exists() and not self._log.stat().st_size:
             self._log.unlink()
+
+
+def unended(reports: Path) -> list[Book]:
+    """Return all books of an environment in which something is noted that an end would have removed."""
+    paths = [*reports.glob("*/*.writer.json"), *reports.glob("*/*.open.json")]
+    return [Book(stem) for stem in sorted({path.with_name(path.name.split(".")[0]) for path in paths})]
+
+
+def killed(reports: Path) -> list[Book]:
+    """Return the drills of an environment that were begun, and whose run has ended without closing their books."""
+    return [book for book in unended(reports) if book.note and not book.lives()]

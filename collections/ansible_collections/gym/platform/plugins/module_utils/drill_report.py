@@ -49,12 +49,12 @@ def _whole(measured: Measurement, policy: Policy) -> list[str]:
     return found
 
 
-def reasons(measured: Measurement, policy: Policy, failure: str = "") -> list[str]:
-    """Return why a drill has failed; none when it has passed."""
+def reasons(measured: Measurement, policy: Policy, failure: str = "", *, killed: bool = False) -> list[str]:
+    """Return why a drill has failed; none when it has passed. Of one that was killed, no recovery time is asked for."""
     found = [failure] if failure else []
-    if measured.rto_seconds is None:
+    if measured.rto_seconds is None and not killed:
         found.append("Clients could not write again.")
-    elif measured.rto_seconds > policy.rto_seconds:
+    elif measured.rto_seconds is not None and measured.rto_seconds > policy.rto_seconds:
         found.append(f"It took {measured.rto_seconds:.1f} s, and at most {policy.rto_seconds:.0f} s are allowed.")
     return found + _whole(measured, policy)
 
@@ -73,20 +73,26 @@ def record(
     restored: Sequence[Measurement] = (),
     *,
     outage: bool = True,
+    killed: bool = False,
 ) -> dict[str, Any]:
     """Return the report.
 
     `about` has environment and scenario, `past` the reports of earlier drills, and `restored` what was found in
-    databases that were restored besides. Without an `outage`, the recovery time is that of data that were away.
+    databases that were restored besides. Without an `outage`, the recovery time is that of data that were away. One
+    that was `killed` has a failure that says so.
     """
-    why = reasons(measured, policy, failure)
+    if killed:
+        # Nobody watched when clients could write again.
+        measured = dataclasses.replace(measured, rto_seconds=None)
+    why = reasons(measured, policy, failure, killed=killed)
     for one in restored:
         why += [f"In the restored database: {reason}" for reason in _whole(one, policy)]
     rto = measured.rto_seconds
     return {
         **about,
         "passed": not why,
-        "sentence": " ".join([f"{'Failed' if why else 'Passed'}.", _sentence(about, measured, outage), *why]),
+        "killed": killed,
+        "sentence": " ".join([f"{'Failed' if why else 'Passed'}.", _sentence(about, measured, outage, killed), *why]),
         "reasons": why,
         "time": _moment(steps[0].begun) if steps else "",
         "seconds": round(steps[-1].ended - steps[0].begun, 1) if steps else 0.0,
@@ -101,13 +107,14 @@ def record(
     }
 
 
-def _sentence(about: Record, measured: Measurement, outage: bool) -> str:
+def _sentence(about: Record, measured: Measurement, outage: bool, killed: bool) -> str:
     who, what = ("Clients", "could not write for") if outage else ("The markers", "were away for")
     rto = measured.rto_seconds
     took = f"{what} {rto:.1f} s" if rto is not None else "did not come back"
     there = f"{measured.rows_found} of {measured.rows_expected} acknowledged markers are there"
     drill = f"drill {about['scenario']} of {about['environment']}"
-    return f"{who} {took} in the {drill}, and {there} (RPO {measured.rpo_seconds:.1f} s)."
+    cost = f"What the {drill} cost clients is not known" if killed else f"{who} {took} in the {drill}"
+    return f"{cost}, and {there} (RPO {measured.rpo_seconds:.1f} s)."
 
 
 def _counts(measured: Measurement) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _counts(measured: Measurement) -> dict[str, Any]:
     }
 
 
-TREND = ("time", "passed", "rto_seconds", "rpo_seconds", "rows_expected", "rows_found")
+TREND = ("time", "passed", "killed", "rto_seconds", "rpo_seconds", "rows_expected", "rows_found")
 
 
 def trend(past: Iterable[Record], scenario: str) -> list[dict[str, Any]]:
@@ -140,10 +147,9 @@ def page(report: Record, attempts: Sequence[Attempt]) -> str:
     outcome = "passed" if report["passed"] else "failed"
     title = f"Drill {report['scenario']} of {report['environment']}"
     policy = report["policy"]
-    rto = report["rto_seconds"]
     facts = [
         ("time", report["time"]),
-        ("recovery time", f"{'never' if rto is None else f'{rto:.1f} s'}, at most {policy['rto_seconds']:.0f} s"),
+        ("recovery time", f"{_recovery(report)}, at most {policy['rto_seconds']:.0f} s"),
         ("recovery point", f"{report['rpo_seconds']:.1f} s, at most {policy['rpo_seconds']:.0f} s"),
         ("acknowledged markers", f"{report['rows_found']} of {report['rows_expected']} found"),
         ("there without an acknowledgement", str(report["unacknowledged"])),
@@ -162,7 +168,7 @@ def page(report: Record, attempts: Sequence[Attempt]) -> str:
         for name, one in report["tenants"].items()
     ]
     past = [
-        (one["time"], "passed" if one["passed"] else "failed", _seconds(one["rto_seconds"]),
+        (one["time"], "passed" if one["passed"] else "failed", _recovery(one),
          _seconds(one["rpo_seconds"]), f"{one['rows_found']} of {one['rows_expected']}")
         for one in report["trend"]
     ]  # fmt: skip
@@ -228,6 +234,11 @@ def _moment(at: float) -> str:
 
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-5]
+
+
+def _recovery(report: Record) -> str:
+    """Return the recovery time of a report, or of what a trend has of one, in words."""
+    return "not known" if report.get("killed") else _seconds(report["rto_seconds"])
 
 
 def _seconds(value: float | None) -> str:

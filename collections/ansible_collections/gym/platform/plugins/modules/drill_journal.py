@@ -22,7 +22,8 @@ options:
       - V(begun) starts the process, and refuses an environment in which clients cannot write.
       - V(good) waits until writes have been acknowledged for five seconds without a failure.
       - V(ended) lets the process end.
-      - V(absent) does so, too, and removes what was written.
+      - V(absent) does so, too, and removes what was written. The drill has ended then, unless something that it has
+        done was not taken back; then the next one takes it back, see M(gym.platform.drill_killed).
     type: str
     choices: [begun, good, ended, absent]
     required: true
@@ -105,6 +106,10 @@ options:
     description: Whether markers of the database are rows.
     type: bool
     default: true
+  scenario:
+    description: What is practised. It is noted until the drill has ended; without one, nothing has to be taken back.
+    type: str
+    default: ""
   tenants:
     description: The tenants to whom markers belong, by turns.
     type: list

@@ -72,6 +72,10 @@ options:
     description: Why the drill did not come to its end.
     type: str
     default: ""
+  killed:
+    description: Whether the run of the drill was killed, so that nobody knows when clients could write again.
+    type: bool
+    default: false
   timeout:
     description: How many seconds the markers are tried to be read.
     type: int

@@ -36,6 +36,17 @@ options:
     description: Whether this step is what is practised for. Losses are counted from its beginning.
     type: bool
     default: false
+  undo:
+    description:
+      - The command that takes back what this step does, and all steps before it, on the same host and in the same
+        directory; it can be repeated without harm. It is noted before the step is taken, so that another run can give
+        it when this one was killed. Without one, what was noted stays.
+    type: str
+    default: ""
+  undoes:
+    description: Whether nothing has to be taken back any more when this step has gone well.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says what would be run.

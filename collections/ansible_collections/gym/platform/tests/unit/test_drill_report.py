@@ -79,6 +79,25 @@ def test_a_step_that_failed_fails_a_drill_that_lost_nothing() -> None:
     assert report["sentence"].endswith("db-1 did not come back.")
 
 
+def test_of_a_drill_that_was_killed_it_is_told_what_is_known_and_nothing_else() -> None:
+    why = "The drill failover of 20260101T000000Z was killed in the step 'Kill the leader'."
+    # What clients were told until then looks as if all was well, or as if nothing would ever be again.
+    for measured in (GOOD, but(rto_seconds=None)):
+        report = record(ABOUT, measured, POLICY, STEPS, [], why, killed=True)
+        assert (report["passed"], report["killed"], report["rto_seconds"]) == (False, True, None)
+        assert report["reasons"] == [why]
+        assert (report["rows_found"], report["rows_expected"]) == (200, 200)
+        assert report["sentence"] == (
+            "Failed. What the drill failover of development cost clients is not known, and 200 of 200 acknowledged"
+            f" markers are there (RPO 0.0 s). {why}"
+        )
+        assert "not known, at most 60 s" in page(report, ATTEMPTS)
+    after = record(ABOUT, GOOD, POLICY, STEPS, [report])
+    assert "<code>not known</code>" in page(after, ATTEMPTS)
+    lost = record(ABOUT, but(lost=[7]), POLICY, STEPS, [], why, killed=True)
+    assert lost["reasons"] == [why, "1 acknowledged markers are lost, and none may be: 7."]
+
+
 def test_what_was_restored_is_judged_like_what_is_live() -> None:
     report = record(ABOUT, GOOD, TOLERANT, STEPS, [], restored=[but(rows_found=199, surplus=[7])])
     assert report["reasons"] == ["In the restored database: 1 markers are there that should not be: 7."]
@@ -114,6 +133,7 @@ def test_past_reports_are_read_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "20260101T000000Z.json").write_text('{"scenario": "failover"}')
     (tmp_path / "20260102T000000Z.json").write_text('{"scenario": "fai')
     (tmp_path / "20260103T000000Z.writer.json").write_text('{"pid": 1}')
+    (tmp_path / "20260104T000000Z.open.json").write_text('{"scenario": "failover"}')
     assert past(tmp_path) == [{"scenario": "failover"}]
 
 
