@@ -55,8 +55,10 @@ def run(command: Sequence[str], checkout: Path = ROOT) -> Outcome:
     return Outcome(done.returncode, done.stdout)
 
 
-def interrupt(command: Sequence[str], log: Path, moment: Callable[[str], bool]) -> Outcome:
-    """Run a command, press Ctrl-C when the moment has come in what it says, and see how it ends."""
+def interrupt(
+    command: Sequence[str], log: Path, moment: Callable[[str], bool], how: signal.Signals = signal.SIGINT
+) -> Outcome:
+    """Run a command, press Ctrl-C or worse when the moment has come in what it says, and see how it ends."""
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, process_group=0)
     try:
@@ -68,7 +70,7 @@ def interrupt(command: Sequence[str], log: Path, moment: Callable[[str], bool]) 
         )
         assert process.poll() is None, f"it ended before the moment came:\n{log.read_text()[-3000:]}"
         # As a terminal does it: to the whole process group.
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, how)
         return Outcome(process.wait(timeout=STOPS_WITHIN), log.read_text())
     finally:
         if process.poll() is None:

@@ -6,13 +6,15 @@ Failovers have a file of their own. Sabotage that a drill has to find is planted
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.platform_access import ROOT, leader, on_host, sql, wait_for
-from tests.proofs.playbook_runs import Outcome, playbook, run
+from tests.proofs.playbook_runs import Outcome, interrupt, playbook, run
 
 REPORTS = ROOT / "reports" / "development" / "dr_drill"
 NOT_FIT, FAILED = 2, 5
@@ -100,6 +102,21 @@ def test_a_lost_region_costs_a_minute_and_can_be_lost_again(say: Say) -> None:
         assert outcome.code == 0, outcome.text[-3000:]
     finally:
         assert run(playbook("restore", *options, "-e", "restore_state=absent")).code == 0
+
+
+def test_a_drill_that_is_killed_is_ended_by_the_next_one(say: Say, tmp_path: Path) -> None:
+    before, lost = set(REPORTS.glob("*Z.json")), leader()
+    command = playbook("dr_drill", "-e", "drill_scenario=failover")
+    interrupt(command, tmp_path / "log", lambda said: " s  Kill the leader" in said, signal.SIGKILL)
+    outcome = run(playbook("dr_drill", "-e", "drill_scenario=restore"))
+    assert outcome.code == 0, outcome.text[-3000:]
+    killed, restored = (json.loads(path.read_text()) for path in sorted(set(REPORTS.glob("*Z.json")) - before))
+    assert f"`systemctl start patroni` on {lost} has taken back what it had done." in killed["sentence"]
+    assert (killed["passed"], killed["killed"], killed["rto_seconds"]) == (False, True, None)
+    assert killed["rows_found"] == killed["rows_expected"] > 0
+    assert (restored["scenario"], restored["passed"]) == ("restore", True)
+    assert not list(REPORTS.glob("*.open.json"))
+    say(killed["sentence"])
 
 
 def test_a_database_without_a_replica_that_could_take_over_is_not_fit() -> None:

@@ -34,10 +34,14 @@ class Place:
             name: testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}", sudo=True) for name in names
         }
 
+    def command(self, *options: str) -> list[str]:
+        """Return what runs the drill."""
+        command = ["ansible-playbook", "--inventory", self.inventory, str(SCENARIO / "drill.yml")]
+        return [*command, "--extra-vars", f"reports={self.reports}", *options]
+
     def run(self, *options: str) -> tuple[int, str]:
         """Run the drill; return the exit status and all that was said."""
-        command = ["ansible-playbook", "--inventory", self.inventory, str(SCENARIO / "drill.yml")]
-        command += ["--extra-vars", f"reports={self.reports}", *options]
+        command = self.command(*options)
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DRILL_SECONDS)
         return done.returncode, done.stdout + done.stderr
 
@@ -83,7 +87,7 @@ def whole_again(place: Place) -> Iterator[None]:
     yield
     wait(SETTLED_SECONDS, place.whole)
     assert place.sql("select count(*) from pg_namespace where nspname = 'drill'") == "0"
-    assert not list(place.reports.glob("*/*.writer.*"))
+    assert not [*place.reports.glob("*/*.writer.*"), *place.reports.glob("*/*.open.json")]
 
 
 def during(place: Place, act: Callable[[], object]) -> tuple[int, str]:
@@ -128,6 +132,23 @@ def test_a_drill_that_takes_longer_than_the_policy_allows_fails(place: Place) ->
     assert "and at most 2 s are allowed" in said
     # The second drill of its kind knows of the first.
     assert [one["passed"] for one in place.report()["trend"]] == [True, False]
+
+
+def test_what_a_drill_has_killed_when_it_is_killed_itself_is_started_by_the_next_one(place: Place) -> None:
+    before = place.leader()
+    with subprocess.Popen(place.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drill:
+        wait(2 * SETTLED_SECONDS, lambda: place.leader() not in ("", before))
+        drill.kill()
+    assert not place.hosts[before].service("patroni").is_running
+    status, said = place.run("--extra-vars", "entry=killed")
+    assert status == 0, said
+    assert f"`systemctl start patroni` on {before} has taken back what it had done." in said
+    report = place.report()
+    assert (report["passed"], report["killed"], report["rto_seconds"]) == (False, True, None)
+    assert report["rows_found"] == report["rows_expected"] > 0
+    assert report["reasons"][0].startswith("The drill failover of ")
+    status, said = place.run("--extra-vars", "entry=killed")
+    assert (status, "was killed" in said) == (0, False)
 
 
 def test_a_database_of_which_a_member_is_away_is_not_fit(place: Place) -> None:
