@@ -158,6 +158,27 @@ def test_a_restoration_is_practised_beside_what_serves_and_leaves_nothing(world:
         assert session.execute("select to_regclass('drill.markers')").fetchone() == (None,)
 
 
+def test_while_a_drill_lives_no_other_begins_and_when_it_is_killed_the_next_one_ends_it(world: World) -> None:
+    before, everything = set(REPORTS.glob("*Z.json")), world.everything()
+    practise = ("dr_drill", "--extra-vars", "drill_scenario=restore")
+    with world.begin(PRIMARY, *practise) as first:
+        wait(60, lambda: "practising restore" in world.released(PRIMARY))
+        second = world.run(PRIMARY, *practise)
+        assert second.returncode == 2, second.stdout[-3000:]
+        assert re.search("not fit for a drill: .* has been practising restore since", said(second))
+        wait(300, lambda: f"{LIVE}-restored" in world.instances(PRIMARY))
+        first.kill()
+    third = world.run(PRIMARY, *practise)
+    assert third.returncode == 0, third.stdout[-3000:]
+    assert "has taken back what it had done" in said(third)
+    killed, passed = (json.loads(path.read_text()) for path in sorted(set(REPORTS.glob("*Z.json")) - before))
+    assert (killed["passed"], killed["killed"], killed["rto_seconds"]) == (False, True, None)
+    assert killed["rows_found"] == killed["rows_expected"] > 10
+    assert passed["passed"]
+    assert json.loads(world.released(PRIMARY))["lock"] is None
+    assert world.everything() == everything
+
+
 def test_the_loss_of_the_region_is_practised_and_leaves_nothing(world: World) -> None:
     before, everything = set(REPORTS.glob("*Z.json")), world.everything()
     run = world.run(PRIMARY, "dr_drill", "--extra-vars", f"drill_scenario=region release_version={VERSION}")

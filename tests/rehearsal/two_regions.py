@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 from typing import Any
 
 import psycopg
@@ -69,6 +69,10 @@ class World:
     def run(self, environment: str, playbook: str, *options: str) -> CompletedProcess[str]:
         """Run a playbook as a person does."""
         return self.runs[environment](playbook, *self.told(), *options)
+
+    def begin(self, environment: str, playbook: str, *options: str) -> Popen[str]:
+        """Begin a run of a playbook that goes on by itself."""
+        return self.runs[environment].begin(playbook, *self.told(), *options)
 
     def told(self) -> list[str]:
         """Return what differs here from AWS: where databases and the front door answer, and how long it takes."""
@@ -159,6 +163,13 @@ class World:
         while (record := records.get(name)) and "ResourceRecords" in record:
             name = record["ResourceRecords"][0]["Value"].rstrip(".")
         return str(records[name]["AliasTarget"]["DNSName"]).rstrip(".").removeprefix("dualstack.")
+
+    def released(self, environment: str) -> str:
+        """Return the document that an environment keeps about its releases."""
+        dynamodb = self.accounts[environment].client("dynamodb")
+        (table,) = [name for name in dynamodb.list_tables()["TableNames"] if f"{environment}-" in name]
+        item = dynamodb.get_item(TableName=table, Key={"name": {"S": "releases"}})["Item"]
+        return str(item["document"]["S"])
 
     def everything(self) -> set[str]:
         """Return all that is in the account, in stacks and beside them."""
