@@ -186,6 +186,21 @@ def test_a_front_door_that_begins_anew_in_the_middle_of_a_switch_keeps_its_share
     assert serving() == version
 
 
+def test_a_release_and_a_drill_keep_out_of_each_others_way(good: str, make: Make, tmp_path: Path) -> None:
+    version, refused = make("drilled"), list[Outcome]()
+    drill = playbook("dr_drill", "-e", "drill_scenario=restore")
+    log = tmp_path / "log"
+    outcome = interfere(releasing(version, "-e", HASTE), log, " 50 %", lambda _: refused.append(run(drill)))
+    assert outcome.status == 0, outcome.sentence
+    outcome = interfere(drill, log, " s  Restore", lambda _: refused.append(run(releasing(good))))
+    assert outcome.status == 0, outcome.text[-2000:]
+    assert [one.code for one in refused] == [FAILED, FAILED]
+    for one, work in zip(refused, ("releasing", "practising restore"), strict=True):
+        assert f"has been {work} since" in one.text
+    assert serving() == version
+    assert document()["lock"] is None
+
+
 @pytest.mark.usefixtures("load")
 def test_a_rollback_goes_back_to_the_version_before_and_makes_the_other_void(good: str, make: Make) -> None:
     version = make("regretted")
