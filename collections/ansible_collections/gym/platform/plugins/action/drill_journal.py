@@ -13,40 +13,23 @@ import psycopg
 import redis
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book, BookError, Step
-from ansible_collections.gym.platform.plugins.module_utils.drill_clients import CacheClient, Database, clear, prepare
+from ansible_collections.gym.platform.plugins.module_utils.drill_book import DRILL, Book, BookError, Step
+from ansible_collections.gym.platform.plugins.module_utils.drill_clients import (
+    CLIENTS,
+    CacheClient,
+    Database,
+    clear,
+    prepare,
+)
 from ansible_collections.gym.platform.plugins.module_utils.drill_journal import Attempt
 from ansible_collections.gym.platform.plugins.module_utils.drill_measure import SETTLED_SECONDS, longest_gap, outages
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 POLL_SECONDS = 0.2
-PLACE: dict[str, dict[str, Any]] = {
-    "addresses": {"type": "list", "elements": "str", "required": True},
-    "port": {"type": "int", "required": True},
-    "hostname": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
-    "authority": {"type": "path", "required": True},
-}
-DATABASE: dict[str, dict[str, Any]] = {
-    "place": {"type": "dict", "options": PLACE, "required": True},
-    "owner": {"type": "str", "required": True},
-    "owner_password": {"type": "str", "required": True, "no_log": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-}
-CACHE: dict[str, dict[str, Any]] = {
-    "sentinels": {"type": "list", "elements": "list", "required": True},
-    "primary": {"type": "str", "required": True},
-    "prefix": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "authority": {"type": "path", "required": True},
-}
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "drill": {"type": "path", "required": True},
+    **DRILL,
+    **CLIENTS,
     "state": {"type": "str", "choices": ["begun", "good", "ended", "absent"], "required": True},
-    "database": {"type": "dict", "options": DATABASE},
-    "cache": {"type": "dict", "options": CACHE},
     "rows": {"type": "bool", "default": True},
     "scenario": {"type": "str", "default": ""},
     "tenants": {"type": "list", "elements": "str", "default": []},

@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.action.drill_journal import CACHE, DATABASE, PLACE
 from ansible_collections.gym.platform.plugins.module_utils import moments
 from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
-from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book
+from ansible_collections.gym.platform.plugins.module_utils.drill_book import DRILL, Book
 from ansible_collections.gym.platform.plugins.module_utils.drill_clients import (
+    CLIENTS,
+    PLACE,
     CacheClient,
     Database,
     NotAcknowledgedError,
@@ -38,12 +39,11 @@ RESTORED: dict[str, dict[str, Any]] = {
     "until": {"type": "str", "required": True},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "drill": {"type": "path", "required": True},
+    **DRILL,
+    **CLIENTS,
     "environment": {"type": "str", "required": True},
     "scenario": {"type": "str", "required": True},
     "policy": {"type": "dict", "options": POLICY, "required": True},
-    "database": {"type": "dict", "options": DATABASE},
-    "cache": {"type": "dict", "options": CACHE},
     "restored": {"type": "dict", "options": RESTORED},
     "live": {"type": "bool", "default": True},
     "back": {"type": "float"},

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.gym.platform.plugins.module_utils.drill_book import Book, Step
+from ansible_collections.gym.platform.plugins.module_utils.drill_book import DRILL, Book, Step
 from ansible_collections.gym.platform.plugins.module_utils.drill_note import Process, Undo
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
@@ -20,7 +20,7 @@ POLL_SECONDS = 0.5
 MOST_CHARACTERS = 600
 FATAL = re.compile(r"^fatal: .*$", re.MULTILINE)
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "drill": {"type": "path", "required": True},
+    **DRILL,
     "run": {"type": "str", "required": True},
     "directory": {"type": "path"},
     "says": {"type": "str", "default": ""},

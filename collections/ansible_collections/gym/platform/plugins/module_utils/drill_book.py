@@ -26,6 +26,8 @@ from ansible_collections.gym.platform.plugins.module_utils.drill_journal import 
 from ansible_collections.gym.platform.plugins.module_utils.drill_note import Note, Process, Undo, parse
 from ansible_collections.gym.platform.plugins.module_utils.processes import group_of, is_running, started_at
 
+# The option of every module that has a part in a drill.
+DRILL: dict[str, dict[str, Any]] = {"drill": {"type": "path", "required": True}}
 WRITER = "ansible_collections.gym.platform.plugins.module_utils.drill_writer"
 COLLECTIONS = Path(__file__).resolve().parents[5]
 POLL_SECONDS = 0.1

@@ -27,6 +27,33 @@ KEY_SECONDS = 3600
 REPLICA_MILLISECONDS = 1000
 # What is read in one go.
 BATCH = 500
+# The options of whoever speaks to them: where a database takes clients in, and who writes to what.
+PLACE: dict[str, dict[str, Any]] = {
+    "addresses": {"type": "list", "elements": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "hostname": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "authority": {"type": "path", "required": True},
+}
+_DATABASE: dict[str, dict[str, Any]] = {
+    "place": {"type": "dict", "options": PLACE, "required": True},
+    "owner": {"type": "str", "required": True},
+    "owner_password": {"type": "str", "required": True, "no_log": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+}
+_CACHE: dict[str, dict[str, Any]] = {
+    "sentinels": {"type": "list", "elements": "list", "required": True},
+    "primary": {"type": "str", "required": True},
+    "prefix": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "authority": {"type": "path", "required": True},
+}
+CLIENTS: dict[str, dict[str, Any]] = {
+    "database": {"type": "dict", "options": _DATABASE},
+    "cache": {"type": "dict", "options": _CACHE},
+}
 
 
 class NotAcknowledgedError(Exception):

@@ -13,10 +13,6 @@ description:
     write-ahead log, which are replicated and acknowledged like rows and leave nothing behind. Those of the cache are
     keys, which count as acknowledged when a replica has them.
 options:
-  drill:
-    description: What the names of the drill's files begin with.
-    type: path
-    required: true
   state:
     description:
       - V(begun) starts the process, and refuses an environment in which clients cannot write.
@@ -27,81 +23,6 @@ options:
     type: str
     choices: [begun, good, ended, absent]
     required: true
-  database:
-    description: How the database is reached, and who writes.
-    type: dict
-    suboptions:
-      place:
-        description: Where the database takes clients in.
-        type: dict
-        required: true
-        suboptions:
-          addresses:
-            description: Addresses, any of which will do; none where the name leads there.
-            type: list
-            elements: str
-            required: true
-          port:
-            description: The port of the writer.
-            type: int
-            required: true
-          hostname:
-            description: The name in the certificates.
-            type: str
-            required: true
-          name:
-            description: The database.
-            type: str
-            required: true
-          authority:
-            description: The authority's certificate.
-            type: path
-            required: true
-      owner:
-        description: The user who may make a schema.
-        type: str
-        required: true
-      owner_password:
-        description: The password of O(database.owner).
-        type: str
-        required: true
-      user:
-        description: The user who writes.
-        type: str
-        required: true
-      password:
-        description: The password of O(database.user).
-        type: str
-        required: true
-  cache:
-    description: How the cache is reached, and who writes.
-    type: dict
-    suboptions:
-      sentinels:
-        description: Address and port of each Sentinel.
-        type: list
-        elements: list
-        required: true
-      primary:
-        description: The name by which the Sentinels know the primary.
-        type: str
-        required: true
-      prefix:
-        description: What the keys of the user begin with.
-        type: str
-        required: true
-      user:
-        description: The user who writes.
-        type: str
-        required: true
-      password:
-        description: The password of O(cache.user).
-        type: str
-        required: true
-      authority:
-        description: The authority's certificate.
-        type: path
-        required: true
   rows:
     description: Whether markers of the database are rows.
     type: bool
@@ -131,6 +52,7 @@ options:
     description: How many seconds the states V(begun) and V(good) may take.
     type: int
     default: 60
+extends_documentation_fragment: [gym.platform.drill, gym.platform.drill.clients]
 attributes:
   check_mode:
     description: Does nothing.

@@ -12,10 +12,6 @@ description:
   - A drill that has failed fails the task, and its C(exit_status) is 5; the callback C(gym.platform.outcome) makes it
     that of C(ansible-playbook).
 options:
-  drill:
-    description: What the names of the drill's files begin with.
-    type: path
-    required: true
   environment:
     description: The environment's name.
     type: str
@@ -41,24 +37,6 @@ options:
         description: Whether none may be missing at all.
         type: bool
         required: true
-  database:
-    description: How the database is reached, see M(gym.platform.drill_journal).
-    type: dict
-  cache:
-    description: How the cache is reached, see M(gym.platform.drill_journal).
-    type: dict
-  restored:
-    description: A database that was restored to a moment; all markers from before have to be there, none from after.
-    type: dict
-    suboptions:
-      place:
-        description: Where it takes clients in, in the words of O(database) of M(gym.platform.drill_journal).
-        type: dict
-        required: true
-      until:
-        description: The moment, as C(2030-01-31T12:00:00Z). Without one nothing was restored, and nothing is there.
-        type: str
-        required: true
   live:
     description: Whether all acknowledged markers have to be in the live database.
     type: bool
@@ -80,6 +58,7 @@ options:
     description: How many seconds the markers are tried to be read.
     type: int
     default: 60
+extends_documentation_fragment: [gym.platform.drill, gym.platform.drill.clients, gym.platform.drill.restored]
 attributes:
   check_mode:
     description: Does nothing.

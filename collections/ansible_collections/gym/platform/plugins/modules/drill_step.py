@@ -11,10 +11,6 @@ description:
   - A command, because what is practised is what a person does by hand; C(docs/runbooks) has the same commands, and a
     contract compares them.
 options:
-  drill:
-    description: What the names of the drill's files begin with.
-    type: path
-    required: true
   run:
     description: The command.
     type: str
@@ -47,6 +43,7 @@ options:
     description: Whether nothing has to be taken back any more when this step has gone well.
     type: bool
     default: false
+extends_documentation_fragment: [gym.platform.drill]
 attributes:
   check_mode:
     description: Says what would be run.
