@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ import pytest
 from tests.end_to_end.client import Load
 from tests.end_to_end.platform_access import PREFIX, ROOT, Gym, leader, on_host, open_gym, sql, wait_for
 from tests.project import environment
+from tests.proofs.conftest import Say
 
 PER_SECOND = 4.0
 # No case is under load for longer, whatever happens.
@@ -48,8 +49,6 @@ BOOT_SECONDS = 10.0
 REBOOT_SECONDS = ATTEMPT_SECONDS + BOOT_SECONDS + SLACK_SECONDS
 
 HOSTS = [host.name for host in environment().inventory.get_hosts("machines")]
-
-Say = Callable[[str], None]
 
 
 # --- the hosts, from outside
@@ -173,17 +172,6 @@ def hurting(gym: Gym, say: Say, name: str, outage_seconds: float) -> Iterator[Ca
 @pytest.fixture(scope="module")
 def gym() -> Gym:
     return open_gym()
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Print past pytest: what was measured is wanted of proofs that hold."""
-
-    def show(sentence: str) -> None:
-        with capsys.disabled():
-            print(f"\n{sentence}")
-
-    return show
 
 
 @pytest.fixture(autouse=True)

@@ -7,31 +7,19 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.platform_access import ROOT, leader, on_host, sql, wait_for
+from tests.proofs.conftest import Say
 from tests.proofs.playbook_runs import Outcome, interrupt, playbook, run
 
 REPORTS = ROOT / "reports" / "development" / "dr_drill"
 NOT_FIT, FAILED = 2, 5
 RECOVERY_POINT_SECONDS = 60.0
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Print past pytest: what was measured is wanted of proofs that hold."""
-
-    def show(sentence: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {sentence}")
-
-    return show
 
 
 @pytest.fixture(autouse=True)

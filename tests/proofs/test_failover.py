@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ansible_collections.gym.platform.plugins.module_utils.drill_measure import 
 
 from tests.end_to_end.client import Load
 from tests.end_to_end.platform_access import ROOT, Gym, open_gym, wait_for
+from tests.proofs.conftest import Say
 from tests.proofs.playbook_runs import playbook, run
 
 REPORTS = ROOT / "reports" / "development"
@@ -27,19 +28,6 @@ PER_SECOND = 4.0
 AT_MOST_SECONDS = TIMES * 180.0
 DELIVERED_SECONDS = 60.0
 FAILOVER_SECONDS, SWITCHOVER_SECONDS = 35.0, 5.0
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Print past pytest: what was measured is wanted of proofs that hold."""
-
-    def show(sentence: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {sentence}")
-
-    return show
 
 
 @pytest.fixture
