@@ -30,3 +30,22 @@ def somebody() -> Iterator[None]:
 def client(endpoint: str, service: str, region: str) -> Any:
     """Return a client of the cloud."""
     return boto3.client(service, region_name=region, endpoint_url=endpoint)
+
+
+def with_primary(endpoint: str, name: str, **more: Any) -> Any:
+    """Return RDS at home with one instance as production has it, and settings and parameters of its own."""
+    rds = client(endpoint, "rds", embedded.HOME)
+    rds.create_db_parameter_group(DBParameterGroupName=name, DBParameterGroupFamily="postgres15", Description=name)
+    rds.create_db_instance(
+        DBInstanceIdentifier=f"{name}-1",
+        Engine="postgres",
+        DBInstanceClass="db.r7g.large",
+        AllocatedStorage=100,
+        MasterUsername="owner",
+        MultiAZ=True,
+        VpcSecurityGroupIds=["sg-0123456789abcdef0"],
+        DBParameterGroupName=name,
+        BackupRetentionPeriod=30,
+        **more,
+    )
+    return rds

@@ -10,30 +10,14 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_client
 from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
-from tests.aws.conftest import client
+from tests.aws.conftest import client, with_primary
 from tests.embedded import AWAY, HOME
 
 
 @pytest.fixture(scope="module")
 def account(endpoint: str) -> Any:
-    """Return RDS with one primary, as production has it."""
-    rds = client(endpoint, "rds", HOME)
-    rds.create_db_parameter_group(DBParameterGroupName="gym", DBParameterGroupFamily="postgres15", Description="gym")
-    rds.create_db_instance(
-        DBInstanceIdentifier="gym-1",
-        Engine="postgres",
-        DBInstanceClass="db.r7g.large",
-        AllocatedStorage=100,
-        MasterUsername="owner",
-        ManageMasterUserPassword=True,
-        MultiAZ=True,
-        StorageType="gp3",
-        VpcSecurityGroupIds=["sg-0123456789abcdef0"],
-        DBParameterGroupName="gym",
-        BackupRetentionPeriod=30,
-        CopyTagsToSnapshot=True,
-    )
-    return rds
+    """Return RDS with one primary."""
+    return with_primary(endpoint, "gym", ManageMasterUserPassword=True, StorageType="gp3", CopyTagsToSnapshot=True)
 
 
 @pytest.fixture

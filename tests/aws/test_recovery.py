@@ -15,7 +15,7 @@ from ansible_collections.gym.platform.plugins.modules import (
 )
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
-from tests.aws.conftest import client
+from tests.aws.conftest import client, with_primary
 from tests.embedded import ACCOUNT, AWAY, HOME, connected
 
 VAULT = f"arn:aws:backup:{AWAY}:{ACCOUNT}:backup-vault:gym-copies"
@@ -33,20 +33,11 @@ Write = Callable[[int], datetime.datetime]
 @pytest.fixture(scope="module")
 def rds(endpoint: str) -> Any:
     """Have a primary with two replicas, and its backups in the other region too."""
-    found = client(endpoint, "rds", HOME)
-    found.create_db_parameter_group(DBParameterGroupName="data", DBParameterGroupFamily="postgres15", Description="x")
-    found.create_db_instance(
-        DBInstanceIdentifier="data-1",
-        Engine="postgres",
-        DBInstanceClass="db.r7g.large",
-        AllocatedStorage=100,
-        MasterUsername="owner",
+    found = with_primary(
+        endpoint,
+        "data",
         MasterUserPassword="a-password-of-a-test",
         DBName="gym",
-        MultiAZ=True,
-        VpcSecurityGroupIds=["sg-0123456789abcdef0"],
-        DBParameterGroupName="data",
-        BackupRetentionPeriod=30,
         DeletionProtection=True,
         Tags=[{"Key": "environment", "Value": "production"}],
     )

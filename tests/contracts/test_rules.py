@@ -14,12 +14,13 @@ from tests.contracts import rules
 from tests.contracts.test_roles import OF_ONE_ROLE
 from tests.project import Role
 
+SPECS = "meta/argument_specs.yml"
 GOOD = {
     "README.md": "# good\n\nKeeps things.\nBecause.\nFor example so.\n<!-- options:begin -->\n<!-- options:end -->\n",
     "defaults/main.yml": "---\ngood_port: 80\ngood_names: []\n",
     "vars/main.yml": "---\n__good_packages: [good]\n",
     "meta/main.yml": "---\ngalaxy_info: {}\n",
-    "meta/argument_specs.yml": """---
+    SPECS: """---
 argument_specs:
   main:
     short_description: Keeps things
@@ -49,7 +50,7 @@ argument_specs:
 OTHER = {
     "defaults/main.yml": "other_port: 1\n",
     "vars/main.yml": "__other_x: 1\n",
-    "meta/argument_specs.yml": "{}\n",
+    SPECS: "{}\n",
 }
 
 
@@ -81,27 +82,15 @@ def test_a_good_role_keeps_every_contract(good: Role, rule: Callable[[Role], Ite
 # fmt: off
 BROKEN: list[tuple[Callable[[Role], Iterable[str]], str, str, str, str]] = [
     (rules.files_are_complete, "meta/main.yml", "", "", "meta/main.yml is missing"),
-    (rules.options_are_described, "meta/argument_specs.yml", "type: int, ", "", "good_port has no type"),
-    (
-        rules.options_are_described,
-        "meta/argument_specs.yml",
-        ", description: A name.",
-        "",
-        "good_names.name has no desc",
-    ),
-    (rules.options_are_described, "meta/argument_specs.yml", "        elements: dict\n", "", "without elements"),
-    (rules.options_are_described, "meta/argument_specs.yml", "short_description", "description", "short_description"),
+    (rules.options_are_described, SPECS, "type: int, ", "", "good_port has no type"),
+    (rules.options_are_described, SPECS, ", description: A name.", "", "good_names.name has no desc"),
+    (rules.options_are_described, SPECS, "        elements: dict\n", "", "without elements"),
+    (rules.options_are_described, SPECS, "short_description", "description", "short_description"),
     (rules.defaults_are_the_documented_ones, "defaults/main.yml", "80", "81", "says 80"),
     (rules.defaults_are_the_documented_ones, "defaults/main.yml", "80", "'80'", "says 80"),
     (rules.defaults_are_the_documented_ones, "defaults/main.yml", "good_names: []\n", "", "neither required nor"),
     (rules.defaults_are_the_documented_ones, "defaults/main.yml", "---\n", "---\ngood_x: 1\n", "not in argument_specs"),
-    (
-        rules.defaults_are_the_documented_ones,
-        "meta/argument_specs.yml",
-        "default: 80",
-        "required: true",
-        "has a default",
-    ),
+    (rules.defaults_are_the_documented_ones, SPECS, "default: 80", "required: true", "has a default"),
     (rules.readme_is_current, "README.md", "`80`", "`81`", "make readmes"),
     (rules.readme_is_current, "README.md", "Because.\nFor example so.\n", "", "2 lines"),
     (rules.readme_is_current, "README.md", "<!-- options:end -->", "", "are missing"),
@@ -140,7 +129,7 @@ argument_specs:
 def declaring(good: Role) -> Role:
     """Make the good role one that owns a stack as well."""
     write(good.root, "good", {"tasks/declare.yml": "---\n", "templates/aws.yml.j2": "a: 1\n"})
-    specs = good.path / "meta/argument_specs.yml"
+    specs = good.path / SPECS
     specs.write_text(specs.read_text() + DECLARING.partition("argument_specs:\n")[2])
     return good
 
@@ -157,8 +146,8 @@ def test_a_role_may_own_a_stack_beside_what_it_does_on_machines(declaring: Role)
     [
         ("tasks/declare.yml", "", "", "argument_specs has ['declare', 'main'], tasks/ ['main']"),
         ("templates/aws.yml.j2", "", "", "belong together"),
-        ("meta/argument_specs.yml", "short_description: Declares", "description: Declares", "no declare.short_"),
-        ("meta/argument_specs.yml", "80, description: The port.}\n", "80, description: A port.}\n", "means two things"),
+        (SPECS, "short_description: Declares", "description: Declares", "no declare.short_"),
+        (SPECS, "80, description: The port.}\n", "80, description: A port.}\n", "means two things"),
     ],
 )
 def test_a_broken_stack_is_refused(declaring: Role, file: str, old: str, new: str, expected: str) -> None:

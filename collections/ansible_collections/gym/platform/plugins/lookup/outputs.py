@@ -14,18 +14,7 @@ options:
   _terms:
     description: Stacks, such as V(network), for all outputs of each; or outputs, such as V(network.VpcId).
     required: true
-  platform:
-    description: The noun C(platform), which says whose stacks they are and where.
-    type: dict
-    required: true
-    vars:
-      - name: platform
-  endpoint_url:
-    description: Another endpoint than the cloud's own, such as an embedded cloud.
-    type: str
-    vars:
-      - name: __stacks_endpoint
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws.lookup]
 author: [Gym Platform]
 """
 

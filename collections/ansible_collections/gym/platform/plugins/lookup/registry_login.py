@@ -11,18 +11,7 @@ description:
 options:
   _terms:
     description: There are none.
-  platform:
-    description: The noun C(platform), which says whose images they are and where.
-    type: dict
-    required: true
-    vars:
-      - name: platform
-  endpoint_url:
-    description: Another endpoint than the cloud's own, such as an embedded cloud.
-    type: str
-    vars:
-      - name: __stacks_endpoint
-requirements: [boto3]
+extends_documentation_fragment: [gym.platform.aws.lookup]
 author: [Gym Platform]
 """
 

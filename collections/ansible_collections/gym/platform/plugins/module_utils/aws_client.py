@@ -27,6 +27,8 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "region": {"type": "str", "required": True},
     "endpoint_url": {"type": "str"},
 }
+# The option of every module that waits for what AWS does with a database or a backup.
+WAITING: dict[str, dict[str, Any]] = {"timeout": {"type": "int", "default": 14400}}
 # What serves the whole account or the whole world (prices, costs, hosted zones) is asked for here.
 GLOBAL_REGION = "us-east-1"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -14,6 +14,8 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
+# The option of every module that works with it.
+ENGINE: dict[str, dict[str, Any]] = {"socket": {"type": "path", "default": DEFAULT_SOCKET}}
 # Understood by Docker 20.10 (Debian 12) and by all later engines.
 API_VERSION = "v1.41"
 

@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+# The options of every module that gives something to our registry.
+REGISTRY: dict[str, dict[str, Any]] = {
+    "registry": {"type": "str", "default": ""},
+    "registry_username": {"type": "str", "default": ""},
+    "registry_password": {"type": "str", "default": "", "no_log": True},
+    "registry_certificate_authority": {"type": "str", "default": ""},
+}
 BASE_REPOSITORY = "service-base"
 LABEL = "gym.platform=service"
 # What makes the image: everything else in the folder (tests, documentation, caches) may change without a new version.

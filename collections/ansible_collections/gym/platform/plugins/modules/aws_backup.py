@@ -45,11 +45,7 @@ options:
     description: The region of the resources.
     type: str
     required: true
-  timeout:
-    description: How many seconds to wait for one of them. A large database takes hours.
-    type: int
-    default: 14400
-extends_documentation_fragment: [gym.platform.aws]
+extends_documentation_fragment: [gym.platform.aws, gym.platform.aws.waiting]
 attributes:
   check_mode:
     support: full
@@ -103,7 +99,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.aws_backup import KIND_TAG, Point, Vault, copy_there
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, finish
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, WAITING, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_plan import LABEL_TAG
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock
 
@@ -181,7 +177,7 @@ def main() -> None:
             "kind": {"type": "str", "default": "full"},
             "retention_days": {"type": "int", "required": True},
             "copy_to": {"type": "str"},
-            "timeout": {"type": "int", "default": 14400},
+            **WAITING,
             **CONNECTION,
         },
         supports_check_mode=True,

@@ -75,11 +75,7 @@ options:
     description: The region of the new instance.
     type: str
     required: true
-  timeout:
-    description: How many seconds to wait for one step. A large database takes hours.
-    type: int
-    default: 14400
-extends_documentation_fragment: [gym.platform.aws]
+extends_documentation_fragment: [gym.platform.aws, gym.platform.aws.waiting]
 attributes:
   check_mode:
     support: full
@@ -151,7 +147,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import moments
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, RequestError, finish
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, WAITING, RequestError, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import differences, settings, wished
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_plan import (
     SOURCE_TAG,
@@ -267,7 +263,7 @@ def main() -> None:
             "like": {"type": "str"},
             "subnet_group": {"type": "str"},
             "settings": {"type": "dict", "default": {}, "options": SETTINGS},
-            "timeout": {"type": "int", "default": 14400},
+            **WAITING,
             **CONNECTION,
         },
         supports_check_mode=True,

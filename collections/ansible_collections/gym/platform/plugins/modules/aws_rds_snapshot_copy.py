@@ -31,11 +31,7 @@ options:
     description: The region that it is copied to.
     type: str
     required: true
-  timeout:
-    description: How many seconds to wait for it.
-    type: int
-    default: 14400
-extends_documentation_fragment: [gym.platform.aws]
+extends_documentation_fragment: [gym.platform.aws, gym.platform.aws.waiting]
 attributes:
   check_mode:
     support: full
@@ -79,7 +75,7 @@ seconds:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, RequestError, finish
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, WAITING, RequestError, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock, Instances
 
 
@@ -137,7 +133,7 @@ def main() -> None:
             "source_region": {"type": "str", "required": True},
             "target": {"type": "str"},
             "kms_key": {"type": "str", "no_log": False},
-            "timeout": {"type": "int", "default": 14400},
+            **WAITING,
             **CONNECTION,
         },
         mutually_exclusive=[("snapshot", "instance")],

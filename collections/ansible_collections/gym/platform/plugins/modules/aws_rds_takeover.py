@@ -26,11 +26,7 @@ options:
     description: The region of both.
     type: str
     required: true
-  timeout:
-    description: How many seconds to wait for one step.
-    type: int
-    default: 14400
-extends_documentation_fragment: [gym.platform.aws]
+extends_documentation_fragment: [gym.platform.aws, gym.platform.aws.waiting]
 attributes:
   check_mode:
     support: full
@@ -79,7 +75,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, finish
+from ansible_collections.gym.platform.plugins.module_utils.aws_client import CONNECTION, WAITING, finish
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore_rds import Clock, Instances
 from ansible_collections.gym.platform.plugins.module_utils.aws_takeover_rds import Successor
 
@@ -117,7 +113,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "source": {"type": "str"},
-            "timeout": {"type": "int", "default": 14400},
+            **WAITING,
             **CONNECTION,
         },
         supports_check_mode=True,

@@ -48,14 +48,7 @@ options:
     description: The region of the stand-in.
     type: str
     required: true
-extends_documentation_fragment: [gym.platform.aws]
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing anyway.
-  diff_mode:
-    support: none
-    description: There is nothing to show.
+extends_documentation_fragment: [gym.platform.aws, gym.platform.reads]
 author: The gym platform's engineers (@gym)
 """
 

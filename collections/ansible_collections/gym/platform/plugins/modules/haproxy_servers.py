@@ -35,13 +35,7 @@ options:
     description: Seconds to wait at most.
     type: int
     default: 30
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment: [gym.platform.reads]
 author: The platform's engineers (@gym)
 """
 

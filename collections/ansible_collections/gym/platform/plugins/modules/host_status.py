@@ -22,13 +22,7 @@ options:
     description: Options of probes that are never shown, by kind.
     type: dict
     default: {}
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment: [gym.platform.reads]
 """
 
 EXAMPLES = r"""

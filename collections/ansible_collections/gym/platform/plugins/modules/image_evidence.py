@@ -29,26 +29,7 @@ options:
     description: Where the files are written, as C(<name>.cdx.json) and C(<name>.intoto.json).
     type: path
     required: true
-  registry:
-    description: The registry's C(host:port), or C(host/path). Nothing is attached when empty.
-    type: str
-    default: ""
-  registry_username:
-    description: The user who may push.
-    type: str
-    default: ""
-  registry_password:
-    description: The user's password.
-    type: str
-    default: ""
-  registry_certificate_authority:
-    description: The certificate of the authority that the registry's certificate comes from, in PEM.
-    type: str
-    default: ""
-  socket:
-    description: The engine's Unix socket.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment: [gym.platform.engine, gym.platform.registry]
 author: [Gym Platform]
 attributes:
   check_mode: {support: full, description: Says whether anything would be written or attached.}
@@ -96,8 +77,9 @@ from ansible_collections.gym.platform.plugins.module_utils.image_contents import
     contents,
 )
 from ansible_collections.gym.platform.plugins.module_utils.image_provenance import said, statement
-from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine, EngineError
 from ansible_collections.gym.platform.plugins.module_utils.oci_referrers import ReferrerError, Repository
+from ansible_collections.gym.platform.plugins.module_utils.service_image import REGISTRY
 
 BILL, PROVENANCE = "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"
 ENDINGS = {BILL: "cdx.json", PROVENANCE: "intoto.json"}
@@ -194,11 +176,8 @@ def main() -> None:
             "version": {"type": "str", "required": True},
             "digest": {"type": "str", "default": ""},
             "directory": {"type": "path", "required": True},
-            "registry": {"type": "str", "default": ""},
-            "registry_username": {"type": "str", "default": ""},
-            "registry_password": {"type": "str", "default": "", "no_log": True},
-            "registry_certificate_authority": {"type": "str", "default": ""},
-            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            **REGISTRY,
+            **ENGINE,
         },
         supports_check_mode=True,
     )

@@ -19,14 +19,11 @@ options:
     description: Where the process id and the log of an engine that is started here are kept.
     type: path
     required: true
-  socket:
-    description: The engine's Unix socket.
-    type: path
-    default: /var/run/docker.sock
   timeout:
     description: Seconds until the engine has to answer.
     type: int
     default: 60
+extends_documentation_fragment: [gym.platform.engine]
 author: [Gym Platform]
 attributes:
   check_mode: {support: full, description: Says what would be started or stopped.}
@@ -56,7 +53,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine
 from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
 
 SYSTEMD = Path("/run/systemd/system")
@@ -172,7 +169,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "directory": {"type": "path", "required": True},
-            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            **ENGINE,
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

@@ -62,14 +62,11 @@ options:
     description: Where the key and C(known_hosts) are kept.
     type: path
     required: true
-  socket:
-    description: The engine's Unix socket.
-    type: path
-    default: /var/run/docker.sock
   timeout:
     description: Seconds until a started host has to answer over SSH.
     type: int
     default: 60
+extends_documentation_fragment: [gym.platform.engine]
 author: [Gym Platform]
 attributes:
   check_mode: {support: full, description: Returns the steps without taking them.}
@@ -118,7 +115,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine, EngineError
 from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     LABEL_KEY,
     LABEL_NETWORK,
@@ -528,7 +525,7 @@ def main() -> None:
             "engines": {"type": "list", "elements": "str", "default": []},
             "image": {"type": "str", "default": ""},
             "ssh_directory": {"type": "path", "required": True, "no_log": False},
-            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            **ENGINE,
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

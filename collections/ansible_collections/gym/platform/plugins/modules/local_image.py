@@ -50,10 +50,7 @@ options:
     description: Whether the result is the baked image or the plain one.
     type: bool
     default: true
-  socket:
-    description: The engine's Unix socket.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment: [gym.platform.engine]
 author: [Gym Platform]
 attributes:
   check_mode: {support: full, description: Says which image would be built.}
@@ -98,7 +95,7 @@ from ansible_collections.gym.platform.plugins.module_utils.image_workshop import
     output_of,
     own_sources,
 )
-from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine, EngineError
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 USUAL_CERTIFICATES = Path("/usr/share/ca-certificates/mozilla")
@@ -306,7 +303,7 @@ def main() -> None:
             "files": {"type": "path"},
             "cache": {"type": "path", "required": True},
             "baked": {"type": "bool", "default": True},
-            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            **ENGINE,
         },
         required_if=[("state", "present", ("suite", "files"))],
         supports_check_mode=True,

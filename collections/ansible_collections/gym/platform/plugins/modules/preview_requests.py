@@ -44,13 +44,7 @@ options:
     description: The authority of its certificate.
     type: path
     default: /etc/ssl/gym/ca.pem
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment: [gym.platform.reads]
 """
 
 EXAMPLES = r"""

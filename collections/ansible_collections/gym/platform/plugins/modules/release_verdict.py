@@ -57,13 +57,7 @@ options:
     type: float
     default: 15
 requirements: [boto3 for CloudWatch]
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment: [gym.platform.reads]
 """
 
 EXAMPLES = r"""

@@ -59,26 +59,7 @@ options:
     description: The run of the builder, as a URI.
     type: str
     default: ""
-  registry:
-    description: The registry's C(host:port) as this machine reaches it, or C(host/path). Nothing is pushed when empty.
-    type: str
-    default: ""
-  registry_username:
-    description: The user who may push.
-    type: str
-    default: ""
-  registry_password:
-    description: The user's password.
-    type: str
-    default: ""
-  registry_certificate_authority:
-    description: The certificate of the authority that the registry's certificate comes from, in PEM.
-    type: str
-    default: ""
-  socket:
-    description: The engine's Unix socket.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment: [gym.platform.engine, gym.platform.registry]
 author: [Gym Platform]
 attributes:
   check_mode: {support: full, description: Says whether the image would be built or pushed.}
@@ -129,7 +110,7 @@ from ansible_collections.gym.platform.plugins.module_utils.image_workshop import
     output_of,
     own_sources,
 )
-from ansible_collections.gym.platform.plugins.module_utils.local_engine import DEFAULT_SOCKET, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine, EngineError
 from ansible_collections.gym.platform.plugins.module_utils.local_image import apt_settings, explain
 
 # A registry that was started a moment ago may not listen yet, and one that is far away may stumble.
@@ -342,11 +323,8 @@ def main() -> None:
             "uv": {"type": "str", "default": "uv"},
             "builder": {"type": "str", "default": "urn:gym-platform:controller"},
             "invocation": {"type": "str", "default": ""},
-            "registry": {"type": "str", "default": ""},
-            "registry_username": {"type": "str", "default": ""},
-            "registry_password": {"type": "str", "default": "", "no_log": True},
-            "registry_certificate_authority": {"type": "str", "default": ""},
-            "socket": {"type": "path", "default": DEFAULT_SOCKET},
+            **image.REGISTRY,
+            **ENGINE,
         },
         supports_check_mode=True,
     )

@@ -17,6 +17,8 @@ def documentation(module: ModuleType) -> dict[str, Any]:
     for named in found.get("extends_documentation_fragment", []):
         _, _, name, *part = named.split(".")
         fragment = importlib.import_module(f"{FRAGMENTS}.{name}").ModuleDocFragment
-        text = getattr(fragment, part[0].upper() if part else "DOCUMENTATION")
-        found["options"] |= yaml.safe_load(text)["options"]
+        shared = yaml.safe_load(getattr(fragment, part[0].upper() if part else "DOCUMENTATION"))
+        for section in ("options", "attributes"):
+            if section in shared:
+                found[section] = {**shared[section], **found.get(section, {})}
     return found

@@ -12,8 +12,6 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drif
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change
-from ansible_collections.gym.platform.plugins.modules import aws_stacks as documented
-from ansible_collections.gym.platform.tests.unit.documented import documentation
 
 
 def test_a_failure_says_what_is_done_and_what_is_not() -> None:
@@ -58,14 +56,6 @@ def test_no_file_is_written_that_nobody_asks_for() -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=f"live is '{tmp_path}', which cannot be written: Is a directory"):
         aws_stacks.write_live({}, str(tmp_path))
-
-
-def test_the_documented_options_are_those_that_are_taken() -> None:
-    options = documentation(documented)["options"]
-    told = {
-        name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
-    }
-    assert told == aws_stacks.ARGUMENTS
 
 
 def test_an_output_is_picked_by_its_name() -> None:
