@@ -19,6 +19,7 @@ from ansible_collections.gym.platform.plugins.module_utils.environment import (
     is_shared,
     parse,
 )
+from ansible_collections.gym.platform.plugins.module_utils.policy_rule import Description
 
 # What is shared and no description: where an environment keeps its state, and the nouns handed to the roles.
 MACHINERY = ("group_vars/all/state.yml", "group_vars/all/wiring/")
@@ -49,7 +50,7 @@ def problems(files: Mapping[str, str]) -> list[Problem]:
         if result.usable:
             usable[noun] = document
     hosts = next((document for document in documents if is_hosts(document.file)), None)
-    description = policy.Description(environment_name(files), usable, hosts)
+    description = Description(environment_name(files), usable, hosts)
     found += policy.check(description, misspelt)
     return sorted(found, key=lambda problem: (problem.file, problem.line, problem.key))
 
