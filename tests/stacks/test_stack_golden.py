@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import (
-    MAXIMUM_BYTES,
-    Template,
-    as_parameters,
-    load,
-    needs,
-    order,
-)
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_needs import as_parameters, needs, order
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import MAXIMUM_BYTES, Template, load
 
 from tests.stacks.golden import ENVIRONMENTS, GOLDEN, STAND_IN, VARIANTS, kept
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load, needs
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_needs import needs
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load
 
 from tests.project import ROOT
 from tests.project import load as load_yaml

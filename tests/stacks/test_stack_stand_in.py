@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load, mentions
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_differences import mentions
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import load
 
 from tests.project import described
 from tests.stacks.golden import GOLDEN, STAND_IN

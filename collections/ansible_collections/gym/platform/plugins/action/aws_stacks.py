@@ -13,7 +13,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 
 try:
-    from ansible_collections.gym.platform.plugins.module_utils import aws_stack_drift, aws_templates, stack_plan
+    from ansible_collections.gym.platform.plugins.module_utils import (
+        aws_stack_drift,
+        aws_template_needs,
+        aws_templates,
+        stack_plan,
+    )
     from ansible_collections.gym.platform.plugins.module_utils.aws_client import GLOBAL_REGION, RequestError, clients
     from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Outcome, Settings, Stacks
     from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
@@ -114,7 +119,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # Its own region is not asked: a stand-in is needed when that does not answer.
         stacks = Stacks(Settings(options["platform"], primary, options["region"], (GLOBAL_REGION,)), client)
         stacks.read()
-        return aws_templates.as_parameters("primary", stacks.outputs())
+        return aws_template_needs.as_parameters("primary", stacks.outputs())
 
     def _carry_out(
         self, stacks: Stacks, plan: stack_plan.Plan, act: Callable[[], Outcome], only_plan: bool

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils import aws_templates as templates_
+from ansible_collections.gym.platform.plugins.module_utils import aws_template_needs
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_errors import explain
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_adoption import Adopted, with_imported
@@ -17,6 +17,7 @@ from ansible_collections.gym.platform.plugins.module_utils.aws_stack_calls impor
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_environment import Environment
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_events import remains, words
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_planning import BEGINNING, Planner
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_protection import policy, unkept, unprotected
 from ansible_collections.gym.platform.plugins.module_utils.aws_templates import TemplateError
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import (
     DESTROYING,
@@ -119,7 +120,7 @@ class Applier:
                 if need.stack in moving and need not in needs[consumer].values():
                     trial = {**before, need.stack: before[need.stack] | {consumer}}
                     try:
-                        templates_.order(trial).prepare()
+                        aws_template_needs.order(trial).prepare()
                     except TemplateError:
                         continue
                     before = trial
@@ -148,7 +149,7 @@ class Applier:
             if live and doomed:
                 if ours := self._confirmed_in(name):
                     self._protect(name, ours)
-                if templates_.unprotected(env.before[name], doomed):
+                if unprotected(env.before[name], doomed):
                     calls.drop(found)
                     self._lift(live, env.before[name], doomed)
                     found = planner.change_set(name, values, kind) or found
@@ -202,12 +203,12 @@ class Applier:
         if stateful := self._env.templates[name].stateful:
             client, stack = self._calls.client(self._env.region(name)), self._env.settings.name(name)
             client.update_termination_protection(StackName=stack, EnableTerminationProtection=True)
-            client.set_stack_policy(StackName=stack, StackPolicyBody=templates_.policy(stateful, confirmed))
+            client.set_stack_policy(StackName=stack, StackPolicyBody=policy(stateful, confirmed))
 
     def _lift(self, live: Live, document: Mapping[str, Any], names: Collection[str] | None, keep: bool = True) -> None:
         """Lift the protection of resources that will be deleted, by an update of the stack as it is."""
-        wanted = document if keep else templates_.unkept(document)
-        lifted = templates_.unprotected(wanted, names) or wanted
+        wanted = document if keep else unkept(document)
+        lifted = unprotected(wanted, names) or wanted
         if lifted != document:
             self._calls.say(f"{live.stack}: lifting the protection of what will be deleted")
             tags = [{"Key": key, "Value": value} for key, value in live.tags.items()]
@@ -253,7 +254,7 @@ class Applier:
 
     def _in_order(self, before: Mapping[str, set[str]], work: Work) -> Outcome:
         """Work on every stack once those before it are done; what comes after a failed one is not touched."""
-        outcome, order = Outcome(), templates_.order(before)
+        outcome, order = Outcome(), aws_template_needs.order(before)
         order.prepare()
         running: dict[Future[tuple[Change, ...]], tuple[str, float]] = {}
         with ThreadPoolExecutor(self._env.settings.workers) as pool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils import aws_templates as templates_
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_calls import Calls, Live
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Need, Template, TemplateError
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_needs import Need, needs, owner_of
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import (
+    Template,
+    TemplateError,
+    with_literal_names,
+)
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import Change, StackPlan
 
 PLACEHOLDER = "known-after-apply"
@@ -20,7 +24,7 @@ class Environment:
         """Look at the selected stacks, or at all. Raises TemplateError for what cannot work, before any call."""
         self.calls, self.settings = calls, calls.settings
         self.templates = dict(templates)
-        self.needs = templates_.needs(self.templates, self.settings.parameters)
+        self.needs = needs(self.templates, self.settings.parameters)
         if unknown := sorted(set(selected) - set(self.templates)) if self.templates else []:
             raise TemplateError(f"There is no stack {unknown[0]}; there are {', '.join(self.templates)}.")
         self.selected = [name for name in self.templates if not selected or name in selected]
@@ -56,7 +60,7 @@ class Environment:
     def live_needs(self, live: Live) -> dict[str, Need]:
         """Say which parameters a live stack was given from other stacks' outputs."""
         others = {name: other.outputs for name, other in self.live.items() if name != live.stack}
-        found = {parameter: templates_.owner_of(parameter, others) for parameter in live.parameters}
+        found = {parameter: owner_of(parameter, others) for parameter in live.parameters}
         return {key: need for key, need in found.items() if need and need.output in others[need.stack]}
 
     def undescribed(self) -> list[str]:
@@ -82,7 +86,7 @@ class Environment:
         _, partition, _, _, account, _ = identity.split(":", 5)
         for name, template in self.templates.items():
             known = {"AWS::AccountId": account, "AWS::Partition": partition, "AWS::Region": self.region(name)}
-            self.templates[name] = templates_.with_literal_names(template, known)
+            self.templates[name] = with_literal_names(template, known)
 
     def region(self, name: str) -> str:
         """Return the region of a stack; of one that is no longer described, that of the environment."""

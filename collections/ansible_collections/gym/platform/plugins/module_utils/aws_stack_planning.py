@@ -7,11 +7,16 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gym.platform.plugins.module_utils import aws_stack_adoption as adoption
-from ansible_collections.gym.platform.plugins.module_utils import aws_templates as templates_
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_calls import ChangeSet, Live
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_environment import PLACEHOLDER, Environment
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Need
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_differences import (
+    mentions,
+    resolved,
+    resource_differences,
+)
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_needs import Need
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import STATEFUL_TYPES, retained
 from ansible_collections.gym.platform.plugins.module_utils.stack_plan import (
     Action,
     Change,
@@ -83,7 +88,7 @@ class Planner:
     def _creation(self, name: str, values: Mapping[str, str]) -> tuple[Change, ...]:
         """A new stack's resources; CloudFormation is only asked when it could adopt one that an earlier stack left."""
         adopted = self.adoptable(name)
-        kept = any(map(templates_.retained, self._env.templates[name].resources.values()))
+        kept = any(map(retained, self._env.templates[name].resources.values()))
         if kept and name not in self._env.live and PLACEHOLDER not in values.values():
             found = self.change_set(name, values, "CREATE", adopted)
             if found is not None:
@@ -147,7 +152,7 @@ class Planner:
         changes = []
         for raw in found.raw:
             key, kind, replacement = raw["LogicalResourceId"], raw["ResourceType"], raw.get("Replacement", "False")
-            properties = templates_.resource_differences(before.get(key), template.resources.get(key), old, new)
+            properties = resource_differences(before.get(key), template.resources.get(key), old, new)
             details = raw.get("Details", [])
             # Not by our own doing, but by another resource's attribute, which may well stay as it is.
             indirect = bool(details) and not properties and all(map(_indirect, details))
@@ -162,7 +167,7 @@ class Planner:
                     "replace" if replacement in ("True", "Conditional") else action,
                     # A new stack's template says the same.
                     (properties or tuple(_told(details))) if before else (),
-                    key in template.stateful or kind in templates_.STATEFUL_TYPES,
+                    key in template.stateful or kind in STATEFUL_TYPES,
                     replacement != "Conditional" and not indirect,
                 )
             )
@@ -177,10 +182,10 @@ class Planner:
         values = {**template.defaults, **self._env.values(name, moving)}
 
         def moves(key: str, output: Mapping[str, Any]) -> bool:
-            if live is None or key not in live.outputs or templates_.mentions(output["Value"]) & new:
+            if live is None or key not in live.outputs or mentions(output["Value"]) & new:
                 return True
-            before = templates_.resolved(old_outputs.get(key, {}).get("Value"), live.parameters)
-            return bool(before != templates_.resolved(output["Value"], values))
+            before = resolved(old_outputs.get(key, {}).get("Value"), live.parameters)
+            return bool(before != resolved(output["Value"], values))
 
         return {Need(name, key) for key, output in template.outputs.items() if moves(key, output)}
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Template, differences, load
+from ansible_collections.gym.platform.plugins.module_utils.aws_template_differences import differences
+from ansible_collections.gym.platform.plugins.module_utils.aws_templates import Template, load
 from ansible_collections.gym.platform.plugins.module_utils.environment import read_files, settings
 
 ABSENT = "-"

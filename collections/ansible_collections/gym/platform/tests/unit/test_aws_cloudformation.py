@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.gym.platform.plugins.module_utils import aws_client, aws_templates
+from ansible_collections.gym.platform.plugins.module_utils import aws_client, aws_template_protection
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError
 from ansible_collections.gym.platform.plugins.module_utils.aws_cloudformation import Settings, Stacks
 from ansible_collections.gym.platform.plugins.module_utils.aws_stack_environment import PLACEHOLDER
@@ -421,7 +421,7 @@ def test_a_confirmed_loss_is_carried_out(confirmed: str, left: list[Document]) -
     cloud = replacing().change_set(modify("Primary", "AWS::RDS::DBInstance", "True"))
     stack = {"StackName": "gym-test-database"}
     cloud.expect("update_termination_protection", EnableTerminationProtection=True, **stack)
-    cloud.expect("set_stack_policy", StackPolicyBody=aws_templates.policy(frozenset(), frozenset()), **stack)
+    cloud.expect("set_stack_policy", StackPolicyBody=aws_template_protection.policy(frozenset(), frozenset()), **stack)
     cloud.expect("execute_change_set", ChangeSetName="arn:aws:change-set", RetainExceptOnCreate=True)
     cloud.stack(database("UPDATE_COMPLETE")).stack(database("UPDATE_COMPLETE"))
     cloud.expect("update_termination_protection", EnableTerminationProtection=True, **stack)
