@@ -19,13 +19,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import JudgeError, judge
 from ansible_collections.gym.platform.plugins.module_utils.release_placement import ReleaseError
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import live_release
-from ansible_collections.gym.platform.plugins.module_utils.release_run import (
-    EXIT_STATUS,
-    Procedure,
-    Run,
-    Story,
-    changed,
-)
+from ansible_collections.gym.platform.plugins.module_utils.release_run import Procedure, Run, changed
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
 from ansible_collections.gym.platform.plugins.module_utils.release_store import (
     Held,
@@ -35,6 +29,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_store import 
     ledger,
     stamp,
 )
+from ansible_collections.gym.platform.plugins.module_utils.release_story import EXIT_STATUS, Story
 from ansible_collections.gym.platform.plugins.plugin_utils.host_calls import HostCalls, end_with_parent
 from ansible_collections.gym.platform.plugins.plugin_utils.terminal import say
 

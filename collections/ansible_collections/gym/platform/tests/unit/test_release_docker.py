@@ -10,9 +10,10 @@ from typing import Any
 from ansible_collections.gym.platform.plugins.module_utils import release_docker
 from ansible_collections.gym.platform.plugins.module_utils.release_docker import Call
 from ansible_collections.gym.platform.plugins.module_utils.release_judge import Nobody
-from ansible_collections.gym.platform.plugins.module_utils.release_run import Procedure, Result, Run, Story
+from ansible_collections.gym.platform.plugins.module_utils.release_run import Procedure, Run
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
 from ansible_collections.gym.platform.plugins.module_utils.release_store import Held, Lock, stamp
+from ansible_collections.gym.platform.plugins.module_utils.release_story import Result, Story
 from release_worlds import DockerWorld
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,14 +18,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_driver import
     Release,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_plan import Stage
-from ansible_collections.gym.platform.plugins.module_utils.release_run import (
-    EXIT_STATUS,
-    Judgement,
-    Procedure,
-    Result,
-    Run,
-    Story,
-)
+from ansible_collections.gym.platform.plugins.module_utils.release_run import Judgement, Procedure, Run
 from ansible_collections.gym.platform.plugins.module_utils.release_smoke import SmokeTest
 from ansible_collections.gym.platform.plugins.module_utils.release_store import (
     Document,
@@ -35,6 +28,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_store import 
     parse,
     stamp,
 )
+from ansible_collections.gym.platform.plugins.module_utils.release_story import EXIT_STATUS, Result, Story
 from release_worlds import WORLDS, Killed, World
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from ansible_collections.gym.platform.plugins.module_utils.release_ecs_records i
     configuration,
 )
 from ansible_collections.gym.platform.plugins.module_utils.release_ecs_traffic import TrialListener, key_of
-from ansible_collections.gym.platform.plugins.module_utils.release_run import Result
+from ansible_collections.gym.platform.plugins.module_utils.release_story import Result
 from ansible_collections.gym.platform.tests.unit.release_ecs_account import colour_of, version_of
 from release_ecs_world import LOGS, NAME, EcsWorld
 from release_worlds import API, JOB, SERVICES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils.release_docker import Call, batches
 from ansible_collections.gym.platform.plugins.module_utils.release_driver import DriverError
-from ansible_collections.gym.platform.plugins.module_utils.release_run import Result
+from ansible_collections.gym.platform.plugins.module_utils.release_story import Result
 from release_worlds import HOSTS, DockerWorld
 from test_release_drivers import Releasing
 
