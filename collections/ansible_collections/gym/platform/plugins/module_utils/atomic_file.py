@@ -26,3 +26,11 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def write_if_different(path: Path, text: str, mode: int = 0o644) -> bool:
+    """Write a file whose text is another one, as `write_atomically` does; return whether it was."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_atomically(path, text, mode)
+    return True

@@ -53,6 +53,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_atomically
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine
 from ansible_collections.gym.platform.plugins.module_utils.processes import is_running, started_at
 
@@ -88,9 +89,7 @@ class OwnEngine:
             process = subprocess.Popen(
                 ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
             )
-        temporary = self._record.with_suffix(".new")
-        temporary.write_text(json.dumps({"pid": process.pid, "started_at": started_at(process.pid)}))
-        temporary.replace(self._record)
+        write_atomically(self._record, json.dumps({"pid": process.pid, "started_at": started_at(process.pid)}))
         return process
 
     def stop(self, timeout: int) -> None:

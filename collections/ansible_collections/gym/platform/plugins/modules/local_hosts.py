@@ -103,9 +103,6 @@ seconds:
 
 import concurrent.futures
 import io
-import os
-import socket
-import struct
 import subprocess
 import tarfile
 import time
@@ -115,7 +112,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_if_different
 from ansible_collections.gym.platform.plugins.module_utils.local_engine import ENGINE, Engine, EngineError
+from ansible_collections.gym.platform.plugins.module_utils.local_login import authorized_key, banner, ensure_key
+from ansible_collections.gym.platform.plugins.module_utils.local_network import PacketFilter, read_routes
 from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     LABEL_KEY,
     LABEL_NETWORK,
@@ -128,7 +128,6 @@ from ansible_collections.gym.platform.plugins.module_utils.local_plan import (
     Place,
     PlanError,
     Port,
-    Rule,
     Step,
     endpoint,
     fingerprint,
@@ -144,57 +143,6 @@ HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 LOGIN_READY = ["systemctl", "start", "systemd-user-sessions.service", "ssh.service"]
 # Making all hosts at once is bounded by the processors and not by the number of threads.
 WORKERS = 16
-
-
-def read_routes() -> tuple[tuple[str, str], ...]:
-    """Read this machine's IPv4 routes from the kernel; the default route overlaps nothing."""
-    try:
-        lines = Path("/proc/net/route").read_text().splitlines()[1:]
-    except OSError:
-        return ()
-    routes = []
-    for line in lines:
-        interface, destination, _, _, _, _, _, mask = line.split()[:8]
-        if int(mask, 16):
-            network = socket.inet_ntoa(struct.pack("<L", int(destination, 16)))
-            routes.append((f"{network}/{int(mask, 16).bit_count()}", interface))
-    return tuple(routes)
-
-
-class PacketFilter:
-    """The packet filter of this machine, where networks of the engine reach each other or do not."""
-
-    # Chains that `local_plan.ways` has rules for.
-    CHAINS = (("filter", "DOCKER-USER"), ("nat", "POSTROUTING"))
-
-    def rules(self) -> tuple[Rule, ...]:
-        """Read the rules of the chains, in their order; a chain that the engine has not made yet has none."""
-        found = []
-        for table, chain in self.CHAINS:
-            for line in self._run(table, "-S", chain).splitlines():
-                verb, _, *words = line.split()
-                if verb == "-A":
-                    found.append(Rule(table, chain, tuple(words)))
-        return tuple(found)
-
-    def add(self, rule: Rule) -> None:
-        """Put a rule before all others of its chain."""
-        self._run(rule.table, "-I", rule.chain, *rule.words)
-
-    def remove(self, rule: Rule) -> None:
-        """Take a rule away."""
-        self._run(rule.table, "-D", rule.chain, *rule.words)
-
-    def _run(self, table: str, *words: str) -> str:
-        command = ["iptables", "-w", "10", "-t", table, *words]
-        try:
-            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
-            raise PlanError(
-                f"`{' '.join(command)}` failed, so networks of hosts cannot reach each other; it needs root and "
-                f"Debian's package iptables. It said: {' '.join(said.split())}"
-            ) from error
 
 
 class Hosts:
@@ -382,60 +330,6 @@ class Hosts:
                     f"`docker exec {name} journalctl -b`."
                 )
             time.sleep(0.1)
-
-
-def banner(address: str) -> bool:
-    """Tell whether an SSH server introduces itself at the address."""
-    try:
-        with socket.create_connection((address, 22), timeout=2) as connection:
-            connection.settimeout(5)
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
-def authorized_key(key: bytes) -> bytes:
-    """Pack the public key as the one file that lets it in; the image gives its directory to `ansible` already."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        # 1000: the first user of the image, made by its prepare.sh.
-        for path, mode, content in ((".ssh", 0o700, None), (".ssh/authorized_keys", 0o600, key)):
-            entry = tarfile.TarInfo(f"home/ansible/{path}")
-            entry.uid = entry.gid = 1000
-            entry.mode = mode
-            entry.mtime = int(time.time())
-            entry.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
-            entry.size = len(content or b"")
-            archive.addfile(entry, io.BytesIO(content or b""))
-    return stream.getvalue()
-
-
-def ensure_key(directory: Path, comment: str) -> bool:
-    """Make the key once; it appears under its name only when it is complete."""
-    key = directory / "id_ed25519"
-    if key.is_file() and key.with_suffix(".pub").is_file():
-        return False
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = directory / "new"
-    new.unlink(missing_ok=True)
-    new.with_suffix(".pub").unlink(missing_ok=True)
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(new)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    # The public half first: with both names there, both are whole.
-    new.with_suffix(".pub").replace(key.with_suffix(".pub"))
-    new.replace(key)
-    return True
-
-
-def write_if_different(path: Path, content: str) -> bool:
-    """Write a file at once or not at all."""
-    if path.is_file() and path.read_text() == content:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content)
-    temporary.replace(path)
-    return True
 
 
 def desired_from(options: dict[str, Any]) -> Desired:

@@ -102,6 +102,7 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils import service_image as image
+from ansible_collections.gym.platform.plugins.module_utils.atomic_file import write_if_different
 from ansible_collections.gym.platform.plugins.module_utils.image_provenance import LABEL, Build, public_address
 from ansible_collections.gym.platform.plugins.module_utils.image_workshop import (
     IN_NAMESPACES,
@@ -258,18 +259,6 @@ def build_of(options: dict[str, Any], base: image.Base) -> Build:
     )
 
 
-def write_record(path: Path, wanted: dict[str, Any]) -> bool:
-    """Write the file at once or not at all; return whether it changed."""
-    text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
-    if path.is_file() and path.read_text() == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.replace(path)
-    return True
-
-
 def build(module: AnsibleModule, done: dict[str, float]) -> dict[str, Any]:
     """Build and push what is missing, and say which image it is."""
     options = module.params
@@ -333,7 +322,8 @@ def main() -> None:
         found = build(module, done)
         changed = bool(done)
         if not module.check_mode:
-            changed = write_record(Path(module.params["output"]), found) or changed
+            text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+            changed = write_if_different(Path(module.params["output"]), text) or changed
     except (BuildError, EngineError, image.SourceError) as error:
         module.fail_json(msg=str(error), done=done)
     except OSError as error:

@@ -21,7 +21,6 @@ from ansible_collections.gym.platform.plugins.modules.service_image import (
     Registry,
     Workshop,
     installer_of,
-    write_record,
 )
 
 BASE = image.Base("bookworm", ("ca-certificates", "python3-minimal"))
@@ -268,12 +267,3 @@ def test_a_registry_that_fails_is_named_with_its_reason(registry: Registry) -> N
         registry.digest("gym-api", "down")
     with pytest.raises(BuildError, match=r'could not be given the image: writing blob: "denied"$'):
         registry.push("gym-api", "refused")
-
-
-def test_the_record_changes_only_when_it_does(tmp_path: Path) -> None:
-    path = tmp_path / "images" / "gym-api.json"
-    wanted = image.record("gym-api", "1", "sha256:1", None)
-    assert write_record(path, wanted)
-    assert not write_record(path, wanted)
-    assert write_record(path, {**wanted, "digest": "sha256:abc"})
-    assert [child.name for child in path.parent.iterdir()] == ["gym-api.json"]
