@@ -16,7 +16,6 @@ VENV     := .venv/.installed
 SERVICE  := .cache/gym_api/.installed
 CLOUD    := .cache/rehearsal_aws/.installed
 LINTERS  := .cache/lint_stacks/.installed
-MOTO     := .cache/moto/.installed
 LOAD     := .cache/performance/.installed
 NODE     := .cache/pipeline/.installed
 PIPELINE := .cache/pipeline/node_modules/.package-lock.json
@@ -72,7 +71,7 @@ lint: $(VENV) $(SERVICE) $(PIPELINE) lint-migrations ## check style and types, t
 	$(dir $(NODE))bin/zizmor --offline --no-progress --quiet .github/workflows
 	$(GITLAB) --list-all >/dev/null
 
-unit: $(VENV) $(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) ## run every test that needs no host, those of the reference service among them
+unit: $(VENV) $(SERVICE) $(CLOUD) $(LINTERS) ## run every test that needs no host, those of the reference service among them
 	$(PYTEST) -n auto --ignore tests/end_to_end --ignore tests/proofs --ignore tests/benchmarks --ignore tests/rehearsal \
 	    --ignore tests/smoke collections/ansible_collections/gym/platform/tests/unit tests
 	cd examples/gym_api && $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/unit
@@ -101,10 +100,10 @@ prove: molecule up rehearsal-tests $(SERVICE) ## the long proofs: roles by Molec
 	cd examples/gym_api && TEST_SERVICES_IMAGE="$$(docker ps --filter name=gym-db-1 --format '{{.Image}}')" \
 	    $(CURDIR)/$(dir $(SERVICE))bin/python -m pytest tests/integration
 
-rehearse: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## stand ENV up on embedded clouds of this machine, change, break, restore and destroy it
+rehearse: $(VENV) $(CLOUD) $(LINTERS) ## stand ENV up on an embedded cloud of this machine, change, break, restore and destroy it
 	$(PLAYBOOK) playbooks/rehearse.yml
 
-rehearsal-tests: $(VENV) $(CLOUD) $(MOTO) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
+rehearsal-tests: $(VENV) $(CLOUD) $(LINTERS) ## on the embedded cloud: plans against applies, failures, exit codes, secrets
 	$(PYTEST) tests/rehearsal
 
 release-demo: $(VENV) ## on the running platform: a good release under load, and a bad one that takes itself back
@@ -176,8 +175,8 @@ collection: $(VENV) ## build the collection's tarball, with the roles in it, int
 	ansible-galaxy collection build --force --output-path $(OUT) $(OUT)/source
 
 requirements: $(UV) ## pin every requirements.in with hashes into the requirements.txt beside it
-	for name in requirements rehearsal/aws/requirements rehearsal/aws/moto-requirements tests/stacks/requirements \
-	    tests/performance/requirements tests/pipelines/requirements; do \
+	for name in requirements rehearsal/aws/requirements tests/stacks/requirements tests/performance/requirements \
+	    tests/pipelines/requirements; do \
 	    $(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	        --custom-compile-command 'make requirements' --output-file "$$name.txt" "$$name.in"; \
 	done
@@ -197,15 +196,14 @@ $(VENV): requirements.txt | $(UV)
 	touch $@
 
 # What has packages of its own, because they are none of the platform's business or do not go together with its own: the
-# reference service, the embedded cloud for stacks and the one for all other calls, what lints the stacks, what puts load
-# on an environment, and what checks and runs the pipelines.
+# reference service, the embedded cloud, what lints the stacks, what puts load on an environment, and what checks and
+# runs the pipelines.
 $(SERVICE): examples/gym_api/requirements.txt examples/gym_api/requirements-dev.txt
 $(CLOUD): rehearsal/aws/requirements.txt
 $(LINTERS): tests/stacks/requirements.txt
-$(MOTO): rehearsal/aws/moto-requirements.txt
 $(LOAD): tests/performance/requirements.txt
 $(NODE): tests/pipelines/requirements.txt
-$(SERVICE) $(CLOUD) $(LINTERS) $(MOTO) $(LOAD) $(NODE): | $(UV)
+$(SERVICE) $(CLOUD) $(LINTERS) $(LOAD) $(NODE): | $(UV)
 	$(UV) venv --quiet --allow-existing --python python3 $(dir $@)
 	index=$${PIP_INDEX_URL:-$$(.cache/uv/bin/pip config get global.index-url 2>/dev/null || true)}; \
 	$(UV) pip sync --quiet --require-hashes --python $(dir $@) $${index:+--default-index "$$index"} $^

@@ -55,15 +55,6 @@ def described(emulated: frozenset[str]) -> list[dict[str, Any]]:
     return found
 
 
-def properties(types: Collection[str]) -> list[dict[str, Any]]:
-    """Return what the stacks have given to their resources of some types, with every reference resolved."""
-    return [
-        {"type": item["ResourceType"], "physical_id": item["PhysicalResourceId"], "properties": item["Properties"]}
-        for _, _, item in every()
-        if item["ResourceType"] in types
-    ]
-
-
 def fields(value: Any, path: str = "") -> Iterator[tuple[MutableMapping[str, Any], str, str]]:
     """Go through the scalars of a record that somebody could have edited: the record, the key and the path."""
     if isinstance(value, dict):
@@ -176,8 +167,6 @@ def controlled(app: App, emulated: frozenset[str]) -> App:
             answer = described(emulated)
         elif action == "tamper":
             answer = tamper(asked["stack"], asked["logical_id"], emulated)
-        elif action == "properties":
-            answer = properties(asked["types"])
         elif action == "restore":
             answer = restore()
         elif action == "end":

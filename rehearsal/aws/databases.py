@@ -1,4 +1,4 @@
-"""RDS where MiniStack has none of it: restorations, backups in another region, copies, promotions, new names.
+"""RDS where MiniStack has none of it: restorations, backups in another region, copies, new names.
 
 A restored instance has AWS's defaults for all that it is not given. An instance that is served has a PostgreSQL of its
 own, and so has what is restored from it.
@@ -187,7 +187,7 @@ def _source(p: Parameters) -> Record:
     return found
 
 
-# --- snapshots, copies, promotions, names
+# --- snapshots, copies, names
 
 
 def create_snapshot(p: Parameters) -> Answer:
@@ -227,17 +227,6 @@ def create(action: str, p: Parameters) -> Answer:
         instance = _named(p)
         addressed(instance)
     return answer
-
-
-def promote(p: Parameters) -> Answer:
-    """Make a replica an instance of its own."""
-    instance = _named(p)
-    source = rds._instances.get(instance.get("ReadReplicaSourceDBInstanceIdentifier") or "")
-    if source:
-        source["ReadReplicaDBInstanceIdentifiers"].remove(instance["DBInstanceIdentifier"])
-    days = rds._p(p, "BackupRetentionPeriod") or "1"
-    instance |= {"ReadReplicaSourceDBInstanceIdentifier": "", "BackupRetentionPeriod": int(days)}
-    return _answer("PromoteReadReplica", f"<DBInstance>{rds._instance_xml(instance)}</DBInstance>")
 
 
 def modify(p: Parameters) -> Answer:
@@ -414,7 +403,6 @@ def register() -> None:
         "DeleteDBInstance": delete,
         "DescribeDBInstanceAutomatedBackups": describe_backups,
         "ModifyDBInstance": modify,
-        "PromoteReadReplica": promote,
         "RestoreDBInstanceFromDBSnapshot": restore_from_snapshot,
         "RestoreDBInstanceToPointInTime": restore_to_time,
         "StartDBInstanceAutomatedBackupsReplication": start_replication,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils import aws_client
-from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
+from ansible_collections.gym.platform.plugins.modules import aws_rds_restore, aws_rds_snapshot_copy
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
 from tests.aws.conftest import client, with_primary
@@ -135,27 +135,9 @@ def test_what_cannot_be_restored_is_one_sentence(endpoint: str, change: dict[str
 
 def test_an_endpoint_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_client, "ATTEMPTS", 1)
-    found = answer(aws_rds_promote.main, name="x", region=HOME, endpoint_url="http://127.0.0.1:1")
+    found = answer(aws_rds_restore.main, source="x", target="y", region=HOME, endpoint_url="http://127.0.0.1:1")
     assert found["failed"]
     assert "cannot be reached" in found["msg"]
-
-
-# --- promote
-
-
-def test_a_replica_is_promoted_once(endpoint: str, rds: Any) -> None:
-    rds.create_db_instance_read_replica(DBInstanceIdentifier="replica", SourceDBInstanceIdentifier="gym-1")
-    options: dict[str, Any] = {"name": "replica", "backup_retention_days": 14, "region": HOME, "endpoint_url": endpoint}
-    checked = answer(aws_rds_promote.main, check=True, **options)
-    assert (checked["changed"], checked["source"]) == (True, "gym-1")
-    assert instance(rds, "replica")["ReadReplicaSourceDBInstanceIdentifier"] == "gym-1"
-    first = answer(aws_rds_promote.main, **options)
-    assert first["changed"]
-    assert first["seconds"] > 0
-    found = instance(rds, "replica")
-    assert "ReadReplicaSourceDBInstanceIdentifier" not in found
-    assert found["BackupRetentionPeriod"] == 14
-    assert not answer(aws_rds_promote.main, **options)["changed"]
 
 
 # --- copy

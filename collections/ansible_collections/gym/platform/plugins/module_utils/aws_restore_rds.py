@@ -1,4 +1,4 @@
-"""RDS, as far as restoring, promoting and copying need it."""
+"""RDS, as far as restoring and copying need it."""
 
 from __future__ import annotations
 
@@ -221,16 +221,6 @@ class Instances:
                 lambda: self.settle(name), lambda found: not needs_reboot(found), f"restarting '{name}'", self._timeout
             )
         return instance
-
-    def promote(self, name: str, retention_days: int) -> dict[str, Any]:
-        """Make a replica an instance of its own, and wait until it is."""
-        self._client.promote_read_replica(DBInstanceIdentifier=name, BackupRetentionPeriod=retention_days)
-        return wait_until(
-            lambda: self.settle(name),
-            lambda found: not found.get("ReadReplicaSourceDBInstanceIdentifier"),
-            f"promoting '{name}'",
-            self._timeout,
-        )
 
     def copy(self, arn: str, region: str, target: str, key: str | None) -> None:
         """Begin to copy a snapshot to this region."""

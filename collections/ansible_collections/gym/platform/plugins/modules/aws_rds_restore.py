@@ -85,7 +85,7 @@ attributes:
     description: Shows the settings of the target before and after.
 author: The gym platform's engineers (@gym)
 seealso:
-  - module: gym.platform.aws_rds_promote
+  - module: gym.platform.aws_rds_takeover
   - module: gym.platform.aws_rds_snapshot_copy
 """
 

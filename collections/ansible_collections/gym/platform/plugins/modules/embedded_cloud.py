@@ -13,13 +13,12 @@ description:
     started before from the same O(directory). It needs no account, and nothing leaves this machine.
   - With O(state=edited) it changes one field of one resource of each type behind the backs of its stacks, as somebody
     with a console would; with O(state=restored) it takes that back.
-  - With O(state=mirrored) a cloud for calls outside stacks gets the databases that the stacks of another one have.
   - With O(state=absent) it ends the process that it started, and no other one.
 options:
   state:
     description: What to have.
     type: str
-    choices: [present, edited, restored, mirrored, absent]
+    choices: [present, edited, restored, absent]
     default: present
   directory:
     description: Where the process id, the address and the log are kept.
@@ -36,21 +35,10 @@ options:
     type: str
     choices: [aws]
     default: aws
-  answers:
-    description: What it answers, V(stacks) or all other V(calls). They are two programs, each with its own O(python).
-    type: str
-    choices: [stacks, calls]
-    default: stacks
   region:
     description: The region that it takes for its own.
     type: str
     default: eu-west-1
-  dr_region:
-    description: The region that backups are replicated to. Needed to mirror.
-    type: str
-  mirrors:
-    description: The address of the cloud for stacks whose databases are mirrored.
-    type: str
   timeout:
     description: Seconds until it has to answer.
     type: int
@@ -76,12 +64,6 @@ endpoint:
   type: str
   returned: when it runs
   sample: http://127.0.0.1:34217
-databases:
-  description: The instances that were mirrored, primaries first.
-  type: list
-  elements: str
-  returned: O(state=mirrored)
-  sample: [gym-production-1, gym-production-1-replica-1]
 resources:
   description: All resources of all stacks; C(remembered) ones have no service behind them.
   type: list
@@ -121,10 +103,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gym.platform.plugins.module_utils.embedded_cloud import Cloud, CloudError, ask
-from ansible_collections.gym.platform.plugins.module_utils.embedded_databases import TYPES, Databases
 
-# What is started for each provider and kind of answer.
-PROGRAMS = {("aws", "stacks"): "rehearsal.aws", ("aws", "calls"): "rehearsal.aws.moto_server"}
+# What is started for each provider.
+PROGRAMS = {"aws": "rehearsal.aws"}
 
 
 def edited(endpoint: str) -> dict[str, Any]:
@@ -149,9 +130,7 @@ def present(cloud: Cloud, options: dict[str, Any], check: bool) -> dict[str, Any
     python = Path(options["python"])
     if not python.is_file():
         raise CloudError(f"The embedded cloud is not installed ({python} is missing): `make rehearse` installs it.")
-    command = [str(python), "-m", PROGRAMS[options["provider"], options["answers"]]]
-    if options["answers"] == "stacks":
-        command.append(options["region"])
+    command = [str(python), "-m", PROGRAMS[options["provider"]], options["region"]]
     environment = {"PYTHONPATH": str(Path(options["project"]).resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
     return {"changed": True, "endpoint": cloud.start(command, environment, options["timeout"])}
 
@@ -170,10 +149,6 @@ def act(options: dict[str, Any], check: bool) -> dict[str, Any]:
         return {"changed": True, "endpoint": endpoint}
     if options["state"] == "restored":
         return {"changed": ask(endpoint, "restore")["restored"] > 0, "endpoint": endpoint}
-    if options["state"] == "mirrored":
-        databases = Databases(endpoint, options["region"], options["dr_region"])
-        found = databases.mirror(ask(options["mirrors"], "properties", {"types": TYPES}))
-        return {"changed": True, "endpoint": endpoint, "databases": found}
     return {"endpoint": endpoint, **edited(endpoint)}
 
 
@@ -183,22 +158,18 @@ def main() -> None:
         argument_spec={
             "state": {
                 "type": "str",
-                "choices": ["present", "edited", "restored", "mirrored", "absent"],
+                "choices": ["present", "edited", "restored", "absent"],
                 "default": "present",
             },
             "directory": {"type": "path", "required": True},
             "python": {"type": "path"},
             "project": {"type": "path"},
             "provider": {"type": "str", "choices": ["aws"], "default": "aws"},
-            "answers": {"type": "str", "choices": ["stacks", "calls"], "default": "stacks"},
             "region": {"type": "str", "default": "eu-west-1"},
-            "dr_region": {"type": "str"},
-            "mirrors": {"type": "str"},
             "timeout": {"type": "int", "default": 60},
         },
         required_if=[
             ("state", "present", ["python", "project"]),
-            ("state", "mirrored", ["dr_region", "mirrors"]),
         ],
         supports_check_mode=True,
     )

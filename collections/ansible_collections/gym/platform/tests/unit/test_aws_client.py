@@ -14,9 +14,9 @@ from botocore.exceptions import NoCredentialsError
 MODULES: dict[str, dict[str, Any]] = {
     "aws_prices": {"path": "prices.yml"},
     "aws_savings": {"region": "eu-west-1"},
-    "aws_rds_promote": {"region": "eu-west-1", "name": "x"},
     "aws_rds_restore": {"region": "eu-west-1", "source": "x", "target": "y"},
     "aws_rds_snapshot_copy": {"region": "eu-west-1", "source_region": "eu-central-1", "snapshot": "x"},
+    "aws_rds_takeover": {"region": "eu-west-1", "name": "x"},
 }
 every_module = pytest.mark.parametrize("name", MODULES)
 

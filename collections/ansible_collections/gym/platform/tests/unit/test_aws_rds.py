@@ -1,4 +1,4 @@
-"""Restoring, promoting and copying, call by call: what AWS is asked, and what is put back until all is as it was."""
+"""Restoring and copying, call by call: what AWS is asked, and what is put back until all is as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_client
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import SETTINGS, differences, modification
 from ansible_collections.gym.platform.plugins.module_utils.restore_plan import RefusedError
-from ansible_collections.gym.platform.plugins.modules import aws_rds_promote, aws_rds_restore, aws_rds_snapshot_copy
+from ansible_collections.gym.platform.plugins.modules import aws_rds_restore, aws_rds_snapshot_copy
 from botocore.stub import Stubber
 
 HOME, AWAY = "eu-west-1", "eu-central-1"
@@ -242,50 +242,6 @@ def test_every_setting_is_read_as_it_is_written() -> None:
     assert len(modification(wanted)) == len(SETTINGS)
     shape = boto3.client("rds", region_name=HOME).meta.service_model.operation_model("ModifyDBInstance").input_shape
     assert set(modification(wanted)) <= set(shape.members)
-
-
-# --- promote
-
-
-REPLICA = instance("replica", ReadReplicaSourceDBInstanceIdentifier="gym-1", BackupRetentionPeriod=0)
-STOPPED = {"StatusInfos": [{"StatusType": "read replication", "Status": "error", "Message": "no space"}]}
-
-
-def promote(stub: Stubber, force: bool = False) -> dict[str, Any]:
-    options = {"name": "replica", "backup_retention_days": 35, "force": force, "timeout": 5}
-    return aws_rds_promote.run(options, stub.client, check=False)
-
-
-def test_a_promotion_is_waited_for_until_it_has_no_source(home: Stubber) -> None:
-    sees(home, REPLICA)
-    home.add_response("promote_read_replica", {}, {"DBInstanceIdentifier": "replica", "BackupRetentionPeriod": 35})
-    sees(home, REPLICA, {**REPLICA, "DBInstanceStatus": "modifying"}, instance("replica"))
-    found = promote(home)
-    assert found["source"] == "gym-1"
-    assert found["diff"]["after"] == {"replica_of": None, "backup_retention_days": 35}
-
-
-def test_a_replica_that_lacks_writes_needs_a_word_more(home: Stubber) -> None:
-    sees(home, {**REPLICA, **STOPPED})
-    with pytest.raises(RequestError, match=r"does not replicate \(error: no space\).*force: true"):
-        promote(home)
-    sees(home, {**REPLICA, **STOPPED})
-    home.add_response("promote_read_replica", {})
-    sees(home, instance("replica"))
-    assert promote(home, force=True)["changed"]
-
-
-def test_what_is_no_replica_gets_its_retention_only(home: Stubber) -> None:
-    sees(home, instance("replica", BackupRetentionPeriod=1), instance("replica", BackupRetentionPeriod=1))
-    home.add_response(
-        "modify_db_instance",
-        {},
-        {"DBInstanceIdentifier": "replica", "ApplyImmediately": True, "BackupRetentionPeriod": 35},
-    )
-    sees(home, instance("replica"))
-    found = promote(home)
-    assert found["changed"]
-    assert found["seconds"] == 0
 
 
 # --- copy
