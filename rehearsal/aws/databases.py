@@ -198,15 +198,6 @@ def create_snapshot(p: Parameters) -> Answer:
     return answer
 
 
-def copy_snapshot(p: Parameters) -> Answer:
-    """Copy a snapshot of this region or, by its ARN, of another one."""
-    target = rds._p(p, "TargetDBSnapshotIdentifier")
-    if target in rds._snapshots:
-        raise RefusedError("DBSnapshotAlreadyExists", f"Snapshot {target} already exists.", 400)
-    found = copied(rds._p(p, "SourceDBSnapshotIdentifier"), target)
-    return _answer("CopyDBSnapshot", f"<DBSnapshot>{rds._snapshot_xml(found)}</DBSnapshot>")
-
-
 def copied(source: str, target: str) -> Record:
     """Have a copy in this region of a snapshot that is named, or by its ARN in another region."""
     region, name = (source.split(":")[3], source.split(":", 6)[6]) if source.startswith("arn:") else ("", source)
@@ -396,7 +387,6 @@ def _refusing(act: Callable[[Parameters], Answer]) -> Callable[[Parameters], Ans
 def register() -> None:
     """Teach MiniStack."""
     taught: dict[str, Callable[[Parameters], Answer]] = {
-        "CopyDBSnapshot": copy_snapshot,
         "CreateDBInstance": functools.partial(create, "CreateDBInstance"),
         "CreateDBInstanceReadReplica": functools.partial(create, "CreateDBInstanceReadReplica"),
         "CreateDBSnapshot": create_snapshot,

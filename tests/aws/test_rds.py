@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gym.platform.plugins.module_utils import aws_client
-from ansible_collections.gym.platform.plugins.modules import aws_rds_restore, aws_rds_snapshot_copy
+from ansible_collections.gym.platform.plugins.modules import aws_rds_restore
 from ansible_collections.gym.platform.tests.unit.module_runs import answer
 
 from tests.aws.conftest import client, with_primary
@@ -138,30 +138,3 @@ def test_an_endpoint_that_is_not_there_is_one_sentence(monkeypatch: pytest.Monke
     found = answer(aws_rds_restore.main, source="x", target="y", region=HOME, endpoint_url="http://127.0.0.1:1")
     assert found["failed"]
     assert "cannot be reached" in found["msg"]
-
-
-# --- copy
-
-
-def test_a_snapshot_is_copied_to_the_other_region(endpoint: str, rds: Any) -> None:
-    rds.create_db_snapshot(DBInstanceIdentifier="gym-1", DBSnapshotIdentifier="before-release")
-    options: dict[str, Any] = {
-        "snapshot": "before-release",
-        "source_region": HOME,
-        "region": AWAY,
-        "endpoint_url": endpoint,
-    }
-    away = client(endpoint, "rds", AWAY)
-    assert answer(aws_rds_snapshot_copy.main, check=True, **options)["changed"]
-    assert away.describe_db_snapshots()["DBSnapshots"] == []
-    found = answer(aws_rds_snapshot_copy.main, **options)
-    assert found["changed"]
-    (copied,) = away.describe_db_snapshots()["DBSnapshots"]
-    assert copied["DBSnapshotIdentifier"] == found["snapshot"] == "before-release"
-    assert copied["DBSnapshotArn"] == found["arn"]
-
-
-def test_a_snapshot_that_is_not_there_is_one_sentence(endpoint: str) -> None:
-    options: dict[str, Any] = {"snapshot": "gone", "source_region": HOME, "region": AWAY, "endpoint_url": endpoint}
-    found = answer(aws_rds_snapshot_copy.main, **options)
-    assert found["msg"] == "There is no snapshot 'gone' in eu-west-1."

@@ -1,4 +1,4 @@
-"""RDS, as far as restoring and copying need it."""
+"""RDS, as far as restoring needs it."""
 
 from __future__ import annotations
 
@@ -115,12 +115,6 @@ class Instances:
                 return Backups(window.get("EarliestTime"), window.get("LatestTime"), arn)
         return None
 
-    def snapshot(self, name: str) -> dict[str, Any] | None:
-        """Return a snapshot, or None."""
-        ask = self._client.describe_db_snapshots
-        found = unless("DBSnapshotNotFound", lambda: ask(DBSnapshotIdentifier=name))
-        return found["DBSnapshots"][0] if found else None
-
     def snapshots(self, instance: str) -> list[Snapshot]:
         """Return the finished snapshots of an instance, the newest last: its own, those of AWS Backup, and copies."""
         found: dict[str, dict[str, Any]] = {}
@@ -142,15 +136,6 @@ class Instances:
         """
         backups = self.backups(name, replicated)
         return Possible(backups.earliest, backups.latest, self.snapshots(name))
-
-    def newest_snapshot(self, instance: str) -> dict[str, Any]:
-        """Return the newest finished snapshot of an instance. Raises RequestError when there is none."""
-        pages = self._client.get_paginator("describe_db_snapshots").paginate(DBInstanceIdentifier=instance)
-        found: list[dict[str, Any]] = [snapshot for page in pages for snapshot in page["DBSnapshots"]]
-        finished = [snapshot for snapshot in found if snapshot["Status"] == "available"]
-        if not finished:
-            raise RequestError(f"'{instance}' has no finished snapshot in {self._client.meta.region_name}.")
-        return max(finished, key=lambda snapshot: snapshot["SnapshotCreateTime"])
 
     def tags(self, arn: str) -> dict[str, str]:
         """Return the tags of something."""
@@ -221,27 +206,6 @@ class Instances:
                 lambda: self.settle(name), lambda found: not needs_reboot(found), f"restarting '{name}'", self._timeout
             )
         return instance
-
-    def copy(self, arn: str, region: str, target: str, key: str | None) -> None:
-        """Begin to copy a snapshot to this region."""
-        self._client.copy_db_snapshot(
-            SourceDBSnapshotIdentifier=arn,
-            TargetDBSnapshotIdentifier=target,
-            SourceRegion=region,
-            CopyTags=True,
-            **({"KmsKeyId": key} if key else {}),
-        )
-
-    def settle_snapshot(self, name: str) -> dict[str, Any]:
-        """Wait until a snapshot is there, and return it. Raises RequestError."""
-
-        def ended(snapshot: Mapping[str, Any] | None) -> bool:
-            if snapshot is None or snapshot["Status"] == "failed":
-                raise RequestError(f"The snapshot '{name}' failed: check that its key exists in this region.")
-            return bool(snapshot["Status"] == "available")
-
-        found = wait_until(lambda: self.snapshot(name), ended, f"copying '{name}'", self._timeout)
-        return dict(found or {})
 
 
 class Clock:

@@ -86,7 +86,7 @@ attributes:
 author: The gym platform's engineers (@gym)
 seealso:
   - module: gym.platform.aws_rds_takeover
-  - module: gym.platform.aws_rds_snapshot_copy
+  - module: gym.platform.aws_backup
 """
 
 EXAMPLES = r"""

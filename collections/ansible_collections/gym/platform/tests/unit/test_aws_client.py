@@ -15,7 +15,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "aws_prices": {"path": "prices.yml"},
     "aws_savings": {"region": "eu-west-1"},
     "aws_rds_restore": {"region": "eu-west-1", "source": "x", "target": "y"},
-    "aws_rds_snapshot_copy": {"region": "eu-west-1", "source_region": "eu-central-1", "snapshot": "x"},
+    "aws_bucket_copy": {"region": "eu-west-1", "source_region": "eu-central-1", "source": "x", "target": "y"},
     "aws_rds_takeover": {"region": "eu-west-1", "name": "x"},
 }
 every_module = pytest.mark.parametrize("name", MODULES)
@@ -63,7 +63,7 @@ def test_an_endpoint_that_is_no_address_is_refused(name: str, address: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [*((name, "region") for name in MODULES if "region" in MODULES[name]), ("aws_rds_snapshot_copy", "source_region")],
+    [*((name, "region") for name in MODULES if "region" in MODULES[name]), ("aws_bucket_copy", "source_region")],
 )
 def test_a_region_that_does_not_exist_is_refused(name: str, option: str) -> None:
     told = run(name, **{option: "eu-wset-1"})

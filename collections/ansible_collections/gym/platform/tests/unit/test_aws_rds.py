@@ -1,4 +1,4 @@
-"""Restoring and copying, call by call: what AWS is asked, and what is put back until all is as it was."""
+"""Restoring, call by call: what AWS is asked, and what is put back until all is as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.gym.platform.plugins.module_utils import aws_client
 from ansible_collections.gym.platform.plugins.module_utils.aws_client import RequestError, wait_until
 from ansible_collections.gym.platform.plugins.module_utils.aws_restore import SETTINGS, differences, modification
 from ansible_collections.gym.platform.plugins.module_utils.restore_plan import RefusedError
-from ansible_collections.gym.platform.plugins.modules import aws_rds_restore, aws_rds_snapshot_copy
+from ansible_collections.gym.platform.plugins.modules import aws_rds_restore
 from botocore.stub import Stubber
 
 HOME, AWAY = "eu-west-1", "eu-central-1"
@@ -242,87 +242,6 @@ def test_every_setting_is_read_as_it_is_written() -> None:
     assert len(modification(wanted)) == len(SETTINGS)
     shape = boto3.client("rds", region_name=HOME).meta.service_model.operation_model("ModifyDBInstance").input_shape
     assert set(modification(wanted)) <= set(shape.members)
-
-
-# --- copy
-
-
-SNAPSHOT = f"{ARN}snapshot:rds:gym-1-2020"
-
-
-def snapshot(name: str, status: str = "available", **changes: Any) -> dict[str, Any]:
-    return {"DBSnapshotIdentifier": name, "DBSnapshotArn": f"{ARN}snapshot:{name}", "Status": status, **changes}
-
-
-def sees_snapshots(stub: Stubber, *found: dict[str, Any], **expected: str) -> None:
-    stub.add_response("describe_db_snapshots", {"DBSnapshots": list(found)}, expected)
-
-
-def copy(home: Stubber, away: Stubber, **options: Any) -> dict[str, Any]:
-    usual = {"snapshot": None, "instance": None, "target": None, "kms_key": None, "timeout": 5}
-    given = {**usual, "source_region": HOME, "region": AWAY, **options}
-    return aws_rds_snapshot_copy.run(given, home.client, away.client, check=False)
-
-
-def test_the_newest_snapshot_is_copied_under_the_other_region_s_key(home: Stubber, away: Stubber) -> None:
-    old = snapshot("rds:gym-1-2019", SnapshotCreateTime=NOON - datetime.timedelta(days=1), Encrypted=True)
-    new = snapshot("rds:gym-1-2020", SnapshotCreateTime=NOON, Encrypted=True)
-    newest = snapshot("rds:gym-1-now", "creating", SnapshotCreateTime=NOON + datetime.timedelta(days=1))
-    sees_snapshots(home, old, newest, new, DBInstanceIdentifier="gym-1")
-    away.add_client_error("describe_db_snapshots", "DBSnapshotNotFound")
-    away.add_response(
-        "copy_db_snapshot",
-        {},
-        {
-            "SourceDBSnapshotIdentifier": SNAPSHOT,
-            "TargetDBSnapshotIdentifier": "gym-1-2020",
-            "SourceRegion": HOME,
-            "CopyTags": True,
-            "KmsKeyId": "alias/gym",
-        },
-    )
-    sees_snapshots(away, snapshot("gym-1-2020", "creating"), DBSnapshotIdentifier="gym-1-2020")
-    sees_snapshots(away, snapshot("gym-1-2020"), DBSnapshotIdentifier="gym-1-2020")
-    found = copy(home, away, instance="gym-1", kms_key="alias/gym")
-    assert (found["changed"], found["snapshot"], found["source"]) == (True, "gym-1-2020", SNAPSHOT)
-
-
-def test_a_copy_that_is_there_is_not_made_again(home: Stubber, away: Stubber) -> None:
-    sees_snapshots(home, snapshot("a"), DBSnapshotIdentifier="a")
-    copied = snapshot("a", SourceDBSnapshotIdentifier=f"{ARN}snapshot:a")
-    sees_snapshots(away, copied, DBSnapshotIdentifier="a")
-    sees_snapshots(away, copied, DBSnapshotIdentifier="a")
-    assert copy(home, away, snapshot="a")["changed"] is False
-
-
-def test_another_snapshot_of_that_name_is_not_taken_for_the_copy(home: Stubber, away: Stubber) -> None:
-    sees_snapshots(home, snapshot("a"), DBSnapshotIdentifier="a")
-    sees_snapshots(away, snapshot("a", SourceDBSnapshotIdentifier="arn:other"), DBSnapshotIdentifier="a")
-    with pytest.raises(RequestError, match="is a copy of arn:other"):
-        copy(home, away, snapshot="a")
-
-
-def test_an_encrypted_snapshot_needs_a_key_of_the_other_region(home: Stubber, away: Stubber) -> None:
-    sees_snapshots(home, snapshot("a", Encrypted=True), DBSnapshotIdentifier="a")
-    away.add_client_error("describe_db_snapshots", "DBSnapshotNotFound")
-    with pytest.raises(RequestError, match="give a kms_key"):
-        copy(home, away, snapshot="a")
-
-
-def test_a_copy_that_fails_is_not_waited_for(home: Stubber, away: Stubber) -> None:
-    sees_snapshots(home, snapshot("a"), DBSnapshotIdentifier="a")
-    copied = snapshot("a", "failed", SourceDBSnapshotIdentifier=f"{ARN}snapshot:a")
-    sees_snapshots(away, copied, DBSnapshotIdentifier="a")
-    sees_snapshots(away, copied, DBSnapshotIdentifier="a")
-    with pytest.raises(RequestError, match="'a' failed"):
-        copy(home, away, snapshot="a")
-
-
-@pytest.mark.parametrize("found", [[], [snapshot("a", "creating")]])
-def test_an_instance_without_a_snapshot_is_refused(home: Stubber, away: Stubber, found: list[dict[str, Any]]) -> None:
-    sees_snapshots(home, *found, DBInstanceIdentifier="gym-1")
-    with pytest.raises(RequestError, match="has no finished snapshot"):
-        copy(home, away, instance="gym-1")
 
 
 def test_waiting_ends_with_a_sentence() -> None:
