@@ -53,6 +53,10 @@ def test_a_reader_is_told_of_every_playbook_page_and_environment() -> None:
     assert not [path.name for path in (ROOT / "inventories").iterdir() if f"inventories/{path.name} " not in readme]
     about = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert not [name for name in about if f"({name})" not in pages]
+    listed = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "docs/decisions").glob("0*.md"):
+        number, title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").split(". ", 1)
+        assert f"| {number} | [{title}]({path.name}) |" in listed
 
 
 def package_sources() -> set[str]:
