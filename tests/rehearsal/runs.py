@@ -19,9 +19,8 @@ class Runs:
 
     def __init__(self, endpoint: str, directory: Path, environment: str = "staging", build: str = "build") -> None:
         self.endpoint, self.directory, self.environment, self.logs = endpoint, directory, environment, ""
-        self.told = (
-            f"__stacks_endpoint={endpoint} __build_directory={directory}/{build} state_directory={directory}/state"
-        )
+        self.places = f"__build_directory={directory}/{build} state_directory={directory}/state"
+        self.told = f"__stacks_endpoint={endpoint} {self.places}"
         generated = yaml.safe_load((ROOT / "group_vars/all/secret_store.yml").read_text())["secret_store"]["generated"]
         SecretStore(directory / "state").write(dict.fromkeys(names(generated), PLANTED))
 
@@ -32,7 +31,8 @@ class Runs:
             f"--inventory={ROOT}/inventories/{self.environment}",
             f"{ROOT}/playbooks/{playbook}.yml",
             "--extra-vars",
-            self.told,
+            # A rehearsal has a cloud of its own.
+            self.places if playbook == "rehearse" else self.told,
             *options,
         ]
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": PLANTED, "AWS_SECRET_ACCESS_KEY": PLANTED}
