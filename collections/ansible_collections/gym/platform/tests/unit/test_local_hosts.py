@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from ansible_collections.gym.platform.plugins.module_utils.local_engine import Engine, EngineError
 from ansible_collections.gym.platform.plugins.module_utils.local_plan import Container, Current, PlanError, Step
 from ansible_collections.gym.platform.plugins.modules import local_hosts as module
 
@@ -44,3 +46,28 @@ def test_a_diff_shows_hosts_as_they_will_be() -> None:
     steps = [Step("remove", "gym-a", ""), Step("start", "gym-b", ""), Step("create", "gym-c", "")]
     assert module.sketch(before, steps) == "gym-b: running\ngym-c: running\n"
     assert module.sketch(before, []) == before
+
+
+class Miscounting:
+    """An engine that takes a host for being on a network, which is there or is gone."""
+
+    def __init__(self, *there: str) -> None:
+        self.there: dict[str, dict[str, Any]] = {key: {} for key in there}
+
+    def call(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        assert path == "/networks/gym-local"
+        if method == "DELETE":
+            raise EngineError("error while removing network: network gym-local id 1 has active endpoints", 403)
+        return {"Containers": self.there}
+
+
+def removing(engine: Miscounting) -> module.Hosts:
+    hosts = module.Hosts(cast("Engine", engine), module.desired_from(OPTIONS), Path("/nowhere"), "", 1)
+    hosts.take([Step("remove_network", "gym-local", "empty")])
+    return hosts
+
+
+def test_a_network_that_the_engine_miscounts_stays_and_one_that_is_in_use_is_an_error() -> None:
+    assert removing(Miscounting()).kept == ["gym-local"]
+    with pytest.raises(EngineError, match="active endpoints"):
+        removing(Miscounting("1"))
