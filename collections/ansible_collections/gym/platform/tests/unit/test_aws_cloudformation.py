@@ -518,7 +518,15 @@ def test_drift_is_told_field_by_field() -> None:
         "resourcegroupstaggingapi", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="y"
     )
     tags = Stubber(tagging)
+    # Of what is about to be deleted, its tags are still told.
+    going = "arn:aws:kms:eu-west-1:1:key/k-1"
+    kms = boto3.client("kms", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="y")
+    keys = Stubber(kms)
+    key = {"KeyMetadata": {"KeyId": "k-1", "Description": "jobs", "KeyState": "PendingDeletion"}}
+    keys.add_response("describe_key", key, {"KeyId": going})
+    clients = {"cloudformation": cloud.client, "kms": kms, "resourcegroupstaggingapi": tagging}
     arns = [
+        going,
         "arn:aws:ec2:eu-west-1:1:vpc/vpc-1",
         "arn:aws:route53:::hostedzone/Z1",
         "arn:aws:rds:eu-west-1:1:snapshot:rds:gym-2026",
@@ -530,11 +538,9 @@ def test_drift_is_told_field_by_field() -> None:
         {"ResourceTagMappingList": [{"ResourceARN": arn, "Tags": []} for arn in arns]},
         {"TagFilters": filters},
     )
-    with cloud.stub, tags:
+    with cloud.stub, tags, keys:
         settings = Settings("gym", "test", "eu-west-1", workers=1)
-        found_drift = Stacks(
-            settings, lambda service, _: tagging if service != "cloudformation" else cloud.client
-        ).drift()
+        found_drift = Stacks(settings, lambda service, _: clients[service]).drift()
     (drifted,) = found_drift["drifted"]
     assert (drifted["name"], drifted["status"]) == ("network.Vpc", "modified")
     assert drifted["properties"] == [{"path": "Tags.0.Value", "before": "a", "after": "b"}]
